@@ -1,0 +1,129 @@
+"""The manifest: everything serving must know about a model package, checked when it is read.
+
+Evolution: new fields have defaults; a field never changes its type or meaning; a reader refuses a higher `format`.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.contract.errors import PackageError
+from service.contract.features import FeatureSchema, Name
+from service.contract.heads import Head
+
+FORMAT = 1
+FILE = "manifest.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Digest(_Strict):
+    """Size and SHA-256 of one file of the package."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: int
+
+
+class Parity(_Strict):
+    """Largest absolute difference torch <-> ONNX Runtime per head, and the batches it was measured at."""
+
+    max_abs_difference: dict[str, float]
+    tolerance: float
+    batches: tuple[int, ...]
+
+
+class Training(_Strict):
+    """Where the package comes from: enough to read the same log again and to repeat the run."""
+
+    config: dict[str, Any]
+    data_days: tuple[int, int] | None = None  # first and last day trained on, YYYYMMDD
+    rows: int = 0
+    git_commit: str = ""
+    metrics: dict[str, float] = {}
+
+
+class Manifest(_Strict):
+    """`manifest.json`. Heads and features are named; nothing in it is found by position."""
+
+    format: Literal[1] = 1
+    name: Name | Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    version: Annotated[int, Field(ge=1)]
+    created_at: str  # RFC 3339, UTC
+    schema_: Annotated[FeatureSchema, Field(alias="schema")]
+    heads: Annotated[tuple[Head, ...], Field(min_length=1)]
+    opset: int
+    files: dict[str, Digest]
+    parity: Parity
+    training: Training
+    cut: str = "not cut"  # 'user/item/rank', or why the graph is served whole
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [h.name for h in self.heads]
+        if len(set(names)) != len(names):
+            raise ValueError(f"heads named twice: {', '.join(names)}")
+        for head in self.heads:
+            if missing := [p for p in head.product or () if p not in names]:
+                raise ValueError(f"head {head.name} is a product of {', '.join(missing)}, which the model lacks")
+        if clash := sorted(set(names) & {a.name for a in self.schema_.attributes}):
+            raise ValueError(f"a head and an attribute share a name: {', '.join(clash)}")
+        return self
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        return tuple(h.name for h in self.heads)
+
+    @property
+    def id(self) -> str:
+        """`name/version`, as replies show it."""
+        return f"{self.name}/{self.version}"
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and check `directory/manifest.json`.
+
+    Raises:
+        PackageError: no manifest, not JSON, a newer format, an unknown or wrong field (with its place).
+    """
+    path = directory / FILE
+    try:
+        text = path.read_bytes()
+    except OSError as err:
+        raise PackageError(f"{path}: cannot be read: {err.strerror or err}") from err
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        place = "/" + "/".join(str(p) for p in first["loc"])
+        raise PackageError(f"{path}: {place}: {first['msg']} ({err.error_count()} findings)") from err
+
+
+def digest_file(path: Path) -> Digest:
+    """SHA-256 and size of a file, read in blocks."""
+    with path.open("rb") as file:
+        return Digest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+
+
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Raise PackageError unless every file of the manifest is there, a plain file, with its digest."""
+    for name, expected in manifest.files.items():
+        path = directory / name
+        if "/" in name or name.startswith("."):
+            raise PackageError(f"{manifest.id}: file name {name!r} leaves the package")
+        if path.is_symlink() or not path.is_file():
+            raise PackageError(f"{manifest.id}: {name} is missing or no plain file")
+        found = digest_file(path)
+        if found != expected:
+            raise PackageError(
+                f"{manifest.id}: {name} does not match its digest"
+                f" ({found.bytes} bytes, sha256 {found.sha256[:12]}…; manifest: {expected.bytes} bytes, {expected.sha256[:12]}…)"
+            )
