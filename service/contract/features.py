@@ -124,7 +124,9 @@ class Lookup(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len(self.default) != len(self.columns):
-            raise ValueError(f"{self.name}: {len(self.columns)} columns but {len(self.default)} defaults")
+            raise ValueError(
+                f"{self.name}: {len(self.columns)} columns but {len(self.default)} defaults"
+            )
         sides: dict[tuple[str, str], Side] = {
             ("user", "item"): "cross",
             ("item", "context"): "cross",
@@ -143,7 +145,9 @@ class Lookup(_Strict):
         return len(self.columns)
 
 
-Feature = Annotated[Categorical | MultiValued | Sequence | Numeric | Lookup, Field(discriminator="kind")]
+Feature = Annotated[
+    Categorical | MultiValued | Sequence | Numeric | Lookup, Field(discriminator="kind")
+]
 IdFeature = Categorical | MultiValued | Sequence
 ValueFeature = Numeric | Lookup
 
@@ -176,9 +180,16 @@ class FeatureSchema(_Strict):
             if shares is not None:
                 target = next((f for f in self.features if f.name == shares), None)
                 if not isinstance(target, Categorical) or target.shares is not None:
-                    raise ValueError(f"{feature.name} shares {shares!r}, which is no categorical feature with a vocabulary of its own")
-        for role, side, name in (("user_id_feature", "user", self.user_id_feature), ("item_id_feature", "item", self.item_id_feature)):
-            if name is not None and not any(f.name == name and f.side == side for f in self.features):
+                    raise ValueError(
+                        f"{feature.name} shares {shares!r}, which is no categorical feature with a vocabulary of its own"
+                    )
+        for role, side, name in (
+            ("user_id_feature", "user", self.user_id_feature),
+            ("item_id_feature", "item", self.item_id_feature),
+        ):
+            if name is not None and not any(
+                f.name == name and f.side == side for f in self.features
+            ):
                 raise ValueError(f"{role} {name!r} is no {side} feature of the schema")
         return self
 
@@ -188,6 +199,32 @@ class FeatureSchema(_Strict):
     @cached_property
     def by_name(self) -> dict[str, Feature]:
         return {f.name: f for f in self.features}
+
+    @cached_property
+    def vocabularies(self) -> dict[str, dict[str, int] | int]:
+        """Id feature name -> {value: id}, or its number of hash buckets; shared ones are the same object."""
+        own: dict[str, dict[str, int] | int] = {}
+        for f in self.features:
+            if isinstance(f, IdFeature) and f.vocabulary is not None:
+                own[f.name] = {value: id_ for id_, value in enumerate(f.vocabulary, start=1)}
+            elif isinstance(f, IdFeature) and f.hash_buckets is not None:
+                own[f.name] = f.hash_buckets
+        for f in self.features:
+            if isinstance(f, IdFeature) and f.shares is not None:
+                own[f.name] = own[f.shares]
+        return own
+
+    @cached_property
+    def raw_names(self) -> dict[Side, frozenset[str]]:
+        """Raw value names each side may bring: features, lookup maps and keys, attributes."""
+        names: dict[Side, set[str]] = {side: set() for side in SIDES}
+        for f in self.features:
+            names[f.side].add(f.name)
+            if isinstance(f, Lookup):
+                names[f.source_side].add(f.source)
+                names[f.key_side].add(f.key)
+        names["item"].update(a.name for a in self.attributes)
+        return {side: frozenset(found) for side, found in names.items()}
 
     def id_features(self, side: Side) -> tuple[IdFeature, ...]:
         """Features of the side that land in `<side>_ids`, in column order."""

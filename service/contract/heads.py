@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.contract.features import Name
 
-SampleSpace = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,31}$")]  # impression, play, click ...
+SampleSpace = Annotated[
+    str, Field(pattern=r"^[a-z_][a-z0-9_]{0,31}$")
+]  # impression, play, click ...
 
 
 class Head(BaseModel):

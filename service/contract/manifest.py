@@ -70,7 +70,9 @@ class Manifest(_Strict):
             raise ValueError(f"heads named twice: {', '.join(names)}")
         for head in self.heads:
             if missing := [p for p in head.product or () if p not in names]:
-                raise ValueError(f"head {head.name} is a product of {', '.join(missing)}, which the model lacks")
+                raise ValueError(
+                    f"head {head.name} is a product of {', '.join(missing)}, which the model lacks"
+                )
         if clash := sorted(set(names) & {a.name for a in self.schema_.attributes}):
             raise ValueError(f"a head and an attribute share a name: {', '.join(clash)}")
         return self
@@ -104,13 +106,17 @@ def read_manifest(directory: Path) -> Manifest:
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         place = "/" + "/".join(str(p) for p in first["loc"])
-        raise PackageError(f"{path}: {place}: {first['msg']} ({err.error_count()} findings)") from err
+        raise PackageError(
+            f"{path}: {place}: {first['msg']} ({err.error_count()} findings)"
+        ) from err
 
 
 def digest_file(path: Path) -> Digest:
     """SHA-256 and size of a file, read in blocks."""
     with path.open("rb") as file:
-        return Digest(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+        return Digest(
+            sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size
+        )
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:

@@ -1,0 +1,175 @@
+"""`models/<name>/<version>/`: list, resolve and publish packages; versions are immutable once there."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from service.contract.errors import PackageError, UnknownModel
+from service.contract.manifest import Manifest, read_manifest
+
+ALIASES = "aliases.json"
+CHAMPION = "champion"
+_REFERENCE = re.compile(
+    r"([a-z0-9][a-z0-9_-]{0,63})(?:@([a-z][a-z0-9_-]{0,31})|/([1-9][0-9]{0,8}))?"
+)
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """`name@alias` (moves with the alias) or `name/version` (pinned); a bare name means `@champion`."""
+
+    name: str
+    alias: str | None = None
+    version: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        match = _REFERENCE.fullmatch(text)
+        if match is None:
+            raise UnknownModel(f"{text!r} is no model: write name, name@alias or name/version")
+        name, alias, version = match.groups()
+        if version is not None:
+            return cls(name, version=int(version))
+        return cls(name, alias=alias or CHAMPION)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}@{self.alias}" if self.version is None else f"{self.name}/{self.version}"
+        )
+
+
+class Repository:
+    """The models directory. Reads are plain; publishing is a rename of a finished, synced directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Models with at least one version, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(d.name for d in self.root.iterdir() if d.is_dir() and self.versions(d.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Published versions of a model, ascending; [] for an unknown one."""
+        directory = self.root / name
+        if not directory.is_dir():
+            return []
+        return sorted(int(d.name) for d in directory.iterdir() if d.name.isdecimal() and d.is_dir())
+
+    def path(self, name: str, version: int) -> Path:
+        return self.root / name / str(version)
+
+    def manifest(self, name: str, version: int) -> Manifest:
+        """The checked manifest of a version.
+
+        Raises:
+            UnknownModel: there is no such version.
+            PackageError: its manifest is wrong, or belongs to another name or version.
+        """
+        self._require(name, version)
+        manifest = read_manifest(self.path(name, version))
+        if (manifest.name, manifest.version) != (name, version):
+            raise PackageError(f"{self.path(name, version)}: the manifest says {manifest.id}")
+        return manifest
+
+    def read_aliases(self, name: str) -> dict[str, int]:
+        """`aliases.json`: the bootstrap for an empty store; {} when there is none."""
+        path = self.root / name / ALIASES
+        try:
+            aliases = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as err:
+            raise PackageError(f"{path}: not JSON: {err}") from err
+        if not isinstance(aliases, dict) or not all(type(v) is int for v in aliases.values()):
+            raise PackageError(f"{path}: must map alias to version number")
+        return aliases
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point an alias of `aliases.json` at a version, atomically."""
+        self._require(name, version)
+        ModelRef.parse(f"{name}@{alias}")
+        aliases = self.read_aliases(name) | {alias: version}
+        path = self.root / name / ALIASES
+        draft = path.with_name(f".{ALIASES}.{os.getpid()}")
+        with draft.open("w") as file:
+            json.dump(aliases, file, sort_keys=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_directory(path.parent)
+
+    def resolve(self, ref: ModelRef, aliases: Mapping[str, int] | None = None) -> int:
+        """The version a reference means now; `aliases` (the store's) go before `aliases.json`.
+
+        Raises:
+            UnknownModel: no such model, alias or version; the sentence lists what there is.
+        """
+        if not self.versions(ref.name):
+            raise UnknownModel(
+                f"no model {ref.name!r} in {self.root} (known: {', '.join(self.names()) or 'none'})"
+            )
+        if ref.version is not None:
+            self._require(ref.name, ref.version)
+            return ref.version
+        known = dict(aliases) if aliases else self.read_aliases(ref.name)
+        if ref.alias not in known:
+            raise UnknownModel(
+                f"model {ref.name!r} has no alias {ref.alias!r} (known: {', '.join(sorted(known)) or 'none'})"
+            )
+        self._require(ref.name, known[ref.alias])
+        return known[ref.alias]
+
+    def publish(self, name: str, write: Callable[[Path, int], None]) -> int:
+        """Publish the next version: `write(directory, version)` fills a temporary directory, then one rename.
+
+        A crash or an error at any point leaves no version behind. Two publishers at once get two versions.
+        """
+        ModelRef.parse(name)
+        parent = self.root / name
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            version = max(self.versions(name), default=0) + 1
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=parent))
+            try:
+                write(draft, version)
+                for file in draft.iterdir():
+                    _sync_file(file)
+                draft.chmod(0o755)
+                _sync_directory(draft)
+                try:
+                    draft.rename(self.path(name, version))
+                except OSError:
+                    if self.path(name, version).exists():
+                        continue  # another publisher took this number: write again under the next
+                    raise
+                _sync_directory(parent)
+                return version
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def _require(self, name: str, version: int) -> None:
+        if version not in self.versions(name):
+            known = ", ".join(map(str, self.versions(name))) or "none"
+            raise UnknownModel(f"model {name!r} has no version {version} (known: {known})")
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
