@@ -73,7 +73,10 @@ def read_golden(directory: Path) -> Golden:
     """
     try:
         raw = json.loads((directory / JSON_FILE).read_bytes())
-        with np.load(directory / NPZ_FILE, allow_pickle=False) as arrays:
+        with (
+            (directory / NPZ_FILE).open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             heads = {n.removeprefix(_HEAD): arrays[n] for n in arrays.files if n.startswith(_HEAD)}
             encoded = {n: arrays[n] for n in arrays.files if not n.startswith(_HEAD)}
     except (OSError, ValueError, zipfile.BadZipFile) as err:

@@ -1,0 +1,67 @@
+"""A schema with every kind of feature on every side, for the contract's tests."""
+
+from service.contract.features import (
+    Attribute,
+    Categorical,
+    FeatureSchema,
+    Lookup,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+
+FULL = FeatureSchema(
+    features=(
+        Categorical(name="user_id", side="user", vocabulary=("712", "713")),
+        Categorical(name="city", side="user", hash_buckets=50, default="nowhere"),
+        Sequence(name="recent", side="user", shares="video_id", max_length=3),
+        Numeric(name="age", side="user", default=30.0, unit="years"),
+        Categorical(name="tab", side="context", vocabulary=("0", "1"), default="1"),
+        Lookup(
+            name="user_tab_rates",
+            side="context",
+            source="user_tab",
+            source_side="user",
+            key="tab",
+            key_side="context",
+            columns=("n", "click"),
+            default=(0.0, 0.4),
+        ),
+        Categorical(name="video_id", side="item", vocabulary=("a", "b", "c")),
+        MultiValued(name="tags", side="item", vocabulary=("x", "y"), max_length=2),
+        Numeric(name="videolen_s", side="item", default=10.0, unit="s"),
+        Lookup(
+            name="user_author_rates",
+            side="cross",
+            source="user_author",
+            source_side="user",
+            key="author",
+            key_side="item",
+            columns=("click",),
+            default=(0.4,),
+        ),
+        Lookup(
+            name="user_tag_rates",
+            side="cross",
+            source="user_tag",
+            source_side="user",
+            key="tags",
+            key_side="item",
+            columns=("click",),
+            default=(0.4,),
+        ),
+        Lookup(
+            name="video_tab_rates",
+            side="cross",
+            source="video_tab",
+            source_side="item",
+            key="tab",
+            key_side="context",
+            columns=("click",),
+            default=(0.4,),
+        ),
+    ),
+    attributes=(Attribute(name="videolen_s", unit="s", default=10.0, min=1.0, max=300.0),),
+    user_id_feature="user_id",
+    item_id_feature="video_id",
+)
