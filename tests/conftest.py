@@ -1,0 +1,25 @@
+"""What every test starts from: no settings of the developer's shell, no time limits in hypothesis."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow machine is not a failure; the runner's own timeout catches what hangs.
+settings.register_profile(
+    "finerank", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("finerank")
+
+REPOSITORY = Path(__file__).parents[1]
+
+for name in [name for name in os.environ if name.startswith("FINERANK_")]:
+    if name != "FINERANK_TEST_DATA":
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the clone."""
+    return REPOSITORY
