@@ -1,0 +1,71 @@
+"""The log as training sees it: one row an impression, raw values by side, labels and sample spaces."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.features import FeatureSchema, Side
+from training.data.days import Days
+
+Record = dict[str, Any]  # {"id": ..., feature: raw value, map: {key: [numbers]}}
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """N impressions. Columns hold raw values as `encode_rows` takes them; NaN and None are absent.
+
+    Lookups are joined already: (N, width) float32 under the feature's own name. `labels` are float32 with NaN
+    where a label is undefined; `spaces` always has `impression`, true everywhere.
+    """
+
+    row: NDArray[np.int64]  # 0-based row of the log as read, before any filter
+    day: NDArray[np.int32]  # YYYYMMDD
+    user_id: NDArray[np.object_]
+    item_id: NDArray[np.object_]
+    columns: Mapping[Side, Mapping[str, NDArray[Any]]]
+    labels: Mapping[str, NDArray[np.float32]]
+    spaces: Mapping[str, NDArray[np.bool_]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.row)
+
+    def of(self, days: Days) -> "Log":
+        """The impressions of those days, in the same order."""
+        return self.take(np.flatnonzero(days.contains(self.day)))
+
+    def take(self, index: NDArray[np.int64]) -> "Log":
+        """The impressions at these positions."""
+        return replace(
+            self,
+            row=self.row[index],
+            day=self.day[index],
+            user_id=self.user_id[index],
+            item_id=self.item_id[index],
+            columns={
+                side: {name: column[index] for name, column in columns.items()}
+                for side, columns in self.columns.items()
+            },
+            labels={name: label[index] for name, label in self.labels.items()},
+            spaces={name: space[index] for name, space in self.spaces.items()},
+        )
+
+
+class Reader(Protocol):
+    """One kind of log. What it returns depends on nothing but the files and its configuration."""
+
+    def read(self, directory: Path, days: Days | None = None) -> Log:
+        """The impressions of `days` (None: all), with history from all earlier days the data holds."""
+        ...
+
+    def features(self, log: Log) -> FeatureSchema:
+        """The schema: vocabularies, defaults and ranges from these (training) rows only."""
+        ...
+
+    def records(self, directory: Path, as_of: int) -> tuple[Iterator[Record], Iterator[Record]]:
+        """Serving records of all users and of all items, as a row of day `as_of` would see them."""
+        ...
