@@ -1,0 +1,95 @@
+"""Count request bodies, and end every answer so that it reaches the client. Knows no route.
+
+A server that closes a connection while the client still sends makes the client's kernel drop the
+answer (unread bytes turn the close into a reset). So an answer given before the body was read goes
+out in full at once, then the rest of the body is thrown away within bounds, then the answer ends.
+"""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import problem_response
+from service.errors import BodyTooLarge
+
+DRAIN_BYTES = 64 * 1024 * 1024
+DRAIN_S = 5.0
+
+
+class BodyLimit:
+    """Refuse bodies over `max_bytes`, by their declared length or by the bytes that come."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        body = _Body(receive, self._max_bytes, waits=headers.get("expect") is not None)
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            refusal = problem_response(_too_large(self._max_bytes, declared), scope["path"])
+            await refusal(scope, body.receive, body.ending(send))
+            return
+        if declared == "0" or (not declared and "transfer-encoding" not in headers):
+            body.complete = True  # nothing will come
+        await self._app(scope, body.receive, body.ending(send))
+
+
+def _too_large(max_bytes: int, found: str) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body has {found} bytes; at most {max_bytes} ({max_bytes / 2**20:g} MiB) are read"
+    )
+
+
+class _Body:
+    """The body of one request: counts it on the way in, throws away what nobody read."""
+
+    def __init__(self, receive: Receive, max_bytes: int, *, waits: bool) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._waits = waits  # the client sends nothing before it hears '100 Continue'
+        self._read = 0
+        self.complete = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._waits = False
+            self._read += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+            if self._read > self._max_bytes:
+                raise _too_large(self._max_bytes, f"more than {self._max_bytes}")
+        else:
+            self.complete = True
+        return message
+
+    def ending(self, send: Send) -> Send:
+        """`send`, whose last message waits until the body is read or thrown away."""
+
+        async def guarded(message: Message) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if not last or self.complete or self._waits:
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await self._drain()
+            await send({"type": "http.response.body", "body": b""})
+
+        return guarded
+
+    async def _drain(self) -> None:
+        drained = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while drained < DRAIN_BYTES:
+                    message = await self._receive()
+                    drained += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return

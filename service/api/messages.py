@@ -1,0 +1,186 @@
+"""What goes over the wire: requests as they are checked, replies as they are documented.
+
+Requests are validated by these models. Replies are written by the routes as plain JSON; their
+models exist for the OpenAPI document, and a test holds the two together.
+"""
+
+from enum import Enum
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, with_config
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+SceneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+RequestId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class User(BaseModel):
+    """Who the items are ranked for. Without an id nobody is looked up or assigned by user."""
+
+    model_config = _STRICT
+
+    id: Id | None = None
+    features: dict[str, Any] | None = Field(
+        None, description="raw values by feature name; null is absent", examples=[{"age": "24-30"}]
+    )
+
+
+class Candidates(BaseModel):
+    """The column form: one id and one value per feature for each candidate, in the same order."""
+
+    model_config = _STRICT
+
+    ids: list[Id]
+    features: dict[str, list[Any]] | None = Field(
+        None,
+        description="one column a feature, as long as `ids`; null is absent",
+        examples=[{"videolen_s": [49.9, 11.9]}],
+    )
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+class Item(TypedDict):
+    """The row form: one candidate. A plain dict: two thousand models would cost too much."""
+
+    id: Id
+    features: NotRequired[dict[str, Any] | None]
+
+
+class RankRequest(BaseModel):
+    """One user, one context, a set of candidates: give either `candidates` or `items`."""
+
+    model_config = _STRICT
+
+    request_id: RequestId | None = Field(None, description="made when absent")
+    scene: str | None = Field(None, description="may be left out when exactly one scene is live")
+    user: User | None = None
+    context: dict[str, Any] | None = Field(
+        None, description="request-side features only", examples=[{"tab": 1, "hour": 20}]
+    )
+    candidates: Candidates | None = None
+    items: list[Item] | None = None
+    limit: Annotated[int, Field(ge=1)] | None = Field(None, description="absent: all candidates")
+    explain: bool = False
+    heads: bool = Field(True, description="false leaves the heads out of the reply")
+
+
+class Form(Enum):
+    """Which of the two equivalent forms a request has; the reply mirrors it."""
+
+    COLUMNS = "candidates"
+    ROWS = "items"
+
+
+class RankReplyHead(BaseModel):
+    """What both reply forms say about the request as a whole."""
+
+    request_id: str
+    scene: str
+    plan: int = Field(description="version of the plan that ranked")
+    model: str = Field(description="name/version")
+    formula: str
+    assignments: dict[str, str] = Field(description="layer -> experiment/arm, in plan order")
+    exp_id: str
+    degraded: list[str] = Field(description="reason codes; [] when nothing was given up")
+    degraded_detail: dict[str, int] = Field(
+        default={}, description="reason -> count; absent when nothing was given up"
+    )
+    took_ms: float
+
+
+class ColumnReply(RankReplyHead):
+    """The reply to the column form: best first; scores and heads in the order of `ids`."""
+
+    ids: list[str]
+    scores: list[float | None] = Field(description="null: invalid, placed last")
+    heads: dict[str, list[float | None]] = Field(default={}, description="head -> values")
+    explain: dict[str, Any] | None = None
+
+
+class RankedItem(BaseModel):
+    """One item of the row form's reply."""
+
+    id: str
+    rank: int = Field(description="1 is best")
+    score: float | None
+    heads: dict[str, float | None] = {}
+    explain: dict[str, Any] | None = None
+
+
+class RowReply(RankReplyHead):
+    """The reply to the row form: best first."""
+
+    items: list[RankedItem]
+    explain: dict[str, Any] | None = None
+
+
+class PlanFinding(BaseModel):
+    """One thing to know about a plan. Errors stop it; warnings do not."""
+
+    severity: Literal["error", "warning"]
+    pointer: str = Field(description="JSON pointer into the plan")
+    message: str
+    line: int | None = None
+    column: int | None = None
+    caret: str | None = Field(None, description="the formula's line with the place under it")
+
+
+class PlanReply(BaseModel):
+    """The live plan of a scene; its version is also the ETag, `"v41"`."""
+
+    version: int
+    plan: dict[str, Any]
+    author: str
+    message: str
+    published_at: str
+
+
+class PublishReply(BaseModel):
+    """A plan was published; rank replies show this version as `plan`."""
+
+    version: int
+    findings: list[PlanFinding] = Field(description="warnings")
+
+
+class ValidateReply(BaseModel):
+    """What publishing this plan would say."""
+
+    valid: bool
+    findings: list[PlanFinding]
+
+
+class ParamsPatch(BaseModel):
+    """New values of plan-wide params: a number is the value, an object is merged in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    params: dict[str, float | dict[str, float]] = Field(min_length=1, examples=[{"b": 1.6}])
+
+
+class RollbackRequest(BaseModel):
+    """Which version to publish again; the one before the live version when absent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Annotated[int, Field(ge=1)] | None = None
+
+
+class HistoryReply(BaseModel):
+    """Published versions, newest first."""
+
+    scene: str
+    live: int
+    history: list[dict[str, Any]]
+
+
+class Problem(BaseModel):
+    """RFC 9457. `errors` names each place: a JSON pointer into the body, or a header."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[dict[str, Any]] = []

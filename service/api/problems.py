@@ -1,0 +1,86 @@
+"""Render refusals as RFC 9457 problem documents, and other rooms' errors as refusals."""
+
+import logging
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import Fault, ServiceError
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE = "urn:finerank:problem:"
+
+_log = logging.getLogger(__name__)
+
+
+def problem_response(error: ServiceError, instance: str | None = None) -> Response:
+    """The problem document of a refusal, with `errors` for the places it names."""
+    document: dict[str, object] = {
+        "type": _TYPE + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if instance is not None:
+        document["instance"] = instance
+    if error.faults:
+        document["errors"] = [_fault(fault) for fault in error.faults]
+    document.update(error.more)
+    return Response(
+        orjson.dumps(document),
+        status_code=error.status,
+        headers={"cache-control": "no-store", **error.headers},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _fault(fault: Fault) -> dict[str, object]:
+    place = {"pointer": fault.pointer, "header": fault.header}
+    return {k: v for k, v in place.items() if v is not None} | {
+        "detail": fault.detail,
+        **fault.more,
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application leave as a problem document."""
+    app.add_exception_handler(ServiceError, _on_refusal)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_surprise)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem_response(error, request.url.path)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """The framework's own refusals: no such route, wrong method."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    document = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": f"{request.method} {request.url.path}: {error.detail}",
+        "instance": request.url.path,
+    }
+    return Response(
+        orjson.dumps(document),
+        status_code=status.value,
+        headers=dict(error.headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+async def _on_surprise(request: Request, error: Exception) -> Response:
+    """A bug: the caller learns that it happened, the log learns what."""
+    _log.error("unhandled error at %s", request.url.path, exc_info=error)
+    return problem_response(
+        ServiceError(f"{type(error).__name__} while answering; the log has the details"),
+        request.url.path,
+    )

@@ -1,0 +1,132 @@
+"""Every metric of the service in one place: name, meaning, labels. Label values are bounded sets.
+
+Scenes, features and formulas come from plans and packages; what callers send (unknown scenes,
+unknown feature names, ids) never becomes a label.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NO_SCENE = ""  # the scene label of a request that named none, or one that has no plan
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1, 5)
+_CANDIDATES = (1, 10, 50, 100, 200, 300, 500, 1000, 1500, 2000)
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter(
+            "finerank_requests", "Rank requests answered", ["scene", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "finerank_request_seconds",
+            "Whole rank requests, first byte to answer",
+            ["scene"],
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "finerank_stage_seconds",
+            "Stages of a rank request",
+            ["stage"],
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.candidates = Histogram(
+            "finerank_candidates",
+            "Candidates of a rank request",
+            ["scene"],
+            buckets=_CANDIDATES,
+            registry=registry,
+        )
+        self.defaulted = Counter(
+            "finerank_features_defaulted",
+            "Raw values absent everywhere, replaced by the declared default",
+            ["scene", "feature"],
+            registry=registry,
+        )
+        self.out_of_vocabulary = Counter(
+            "finerank_features_out_of_vocabulary",
+            "Raw values outside their feature's vocabulary",
+            ["scene", "feature"],
+            registry=registry,
+        )
+        self.unknown_features = Counter(
+            "finerank_features_unknown",
+            "Feature names in requests that the model does not have",
+            ["scene"],
+            registry=registry,
+        )
+        self.degraded = Counter(
+            "finerank_degraded",
+            "Answers that gave something up, by reason",
+            ["scene", "reason"],
+            registry=registry,
+        )
+        self.invalid_scores = Counter(
+            "finerank_invalid_scores",
+            "Candidates for which the formula gave no finite score",
+            ["scene", "formula"],
+            registry=registry,
+        )
+        self.plan_version = Gauge(
+            "finerank_plan_version", "Plan version that ranks now", ["scene"], registry=registry
+        )
+        self.plan_refused = Gauge(
+            "finerank_plan_refused",
+            "1 while the live plan of the scene cannot be used here; /healthz says why",
+            ["scene"],
+            registry=registry,
+        )
+        self.plan_writes = Counter(
+            "finerank_plan_writes",
+            "Plan writes over HTTP",
+            ["scene", "action", "status"],
+            registry=registry,
+        )
+        self.model_loaded = Gauge(
+            "finerank_model_loaded", "1 for each loaded model", ["model"], registry=registry
+        )
+        self.model_refused = Gauge(
+            "finerank_model_refused",
+            "1 for each model that could not load; /healthz says why",
+            ["model"],
+            registry=registry,
+        )
+        self.feature_store_errors = Counter(
+            "finerank_feature_store_errors",
+            "Requests for which the feature store did not answer in time",
+            ["scene"],
+            registry=registry,
+        )
+        self.threads = Gauge("finerank_inference_threads", "Thread budget", registry=registry)
+
+    def count_features(
+        self, scene: str, *, defaulted: Mapping[str, int], oov: Mapping[str, int]
+    ) -> None:
+        """Add what encoding met; the names are the schema's, so bounded."""
+        for feature, count in defaulted.items():
+            self.defaulted.labels(scene, feature).inc(count)
+        for feature, count in oov.items():
+            self.out_of_vocabulary.labels(scene, feature).inc(count)
+
+    def replace(self, gauge: Gauge, values: Mapping[str, float]) -> None:
+        """Set a one-label gauge to exactly these values: what is gone disappears."""
+        gauge.clear()
+        for label, value in values.items():
+            gauge.labels(label).set(value)
+
+    def exposition(self) -> bytes:
+        """The text that `/metrics` answers."""
+        return generate_latest(self.registry)
