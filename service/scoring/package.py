@@ -1,0 +1,133 @@
+"""Load a model package and refuse it unless it reproduces its own golden rows."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from service.contract.encode import Array
+from service.contract.errors import EncodeError, PackageError
+from service.contract.features import FeatureSchema, IdFeature
+from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, read_golden
+from service.contract.manifest import Manifest, verify_files
+from service.contract.repository import Repository
+from service.scoring.errors import RunFailed
+from service.scoring.session import Heads, Session
+
+MODEL_FILE = "model.onnx"
+VALUE_TOLERANCE = 1e-6
+HEAD_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A package that has proved itself: its manifest, its golden rows and its session."""
+
+    manifest: Manifest
+    golden: Golden
+    session: Session
+
+    @property
+    def id(self) -> str:
+        """`name/version`."""
+        return self.manifest.id
+
+    @property
+    def schema(self) -> FeatureSchema:
+        return self.manifest.schema_
+
+
+def load_package(repository: Repository, name: str, version: int, threads: int = 1) -> LoadedModel:
+    """Verify every digest, load the verified bytes, compare names and replay the golden rows.
+
+    Raises:
+        PackageError: the sentence names the package, the file and what is wrong.
+        RuntimeProblem: ONNX Runtime is missing or installed twice.
+    """
+    manifest = repository.manifest(name, version)
+    directory = repository.path(name, version)
+    if unlisted := [f for f in (MODEL_FILE, JSON_FILE, NPZ_FILE) if f not in manifest.files]:
+        raise PackageError(f"{manifest.id}: the manifest has no digest of {unlisted[0]}")
+    verify_files(directory, manifest)
+    model = (directory / MODEL_FILE).read_bytes()
+    if sha256(model).hexdigest() != manifest.files[MODEL_FILE].sha256:
+        raise PackageError(f"{manifest.id}: {MODEL_FILE} changed while it was being read")
+    session = Session(model, threads, label=f"{manifest.id}/{MODEL_FILE}")
+    session.check_signature(manifest.schema_, manifest.head_names)
+    golden = read_golden(directory)
+    loaded = LoadedModel(manifest, golden, session)
+    _check_tables(loaded)
+    _replay(loaded)
+    return loaded
+
+
+def _check_tables(loaded: LoadedModel) -> None:
+    """Look up the last id of every vocabulary: one beyond its table would fail a whole request later."""
+    schema = loaded.schema
+    inputs: dict[str, Array] = {}
+    for block, (side, dtype, width) in schema.inputs.items():
+        inputs[block] = np.zeros((1, width), dtype)
+        if dtype == "int32":
+            ids = [_last_id(schema, f) for f in schema.id_features(side) for _ in range(f.ids)]
+            inputs[block][0] = ids
+    try:
+        loaded.session.run(inputs)
+    except RunFailed as err:
+        raise PackageError(f"{loaded.id}: the last ids of the vocabularies fail: {err}") from err
+
+
+def _last_id(schema: FeatureSchema, feature: IdFeature) -> int:
+    vocabulary = schema.vocabularies[feature.name]
+    return len(vocabulary) if isinstance(vocabulary, dict) else vocabulary
+
+
+def _replay(loaded: LoadedModel) -> None:
+    golden, schema = loaded.golden, loaded.schema
+    if not golden.raw:
+        raise PackageError(f"{loaded.id}: {JSON_FILE} holds no golden rows")
+    if set(golden.heads) != set(loaded.manifest.head_names):
+        raise PackageError(
+            f"{loaded.id}: {NPZ_FILE} has heads {', '.join(sorted(golden.heads))};"
+            f" the manifest {', '.join(sorted(loaded.manifest.head_names))}"
+        )
+    try:
+        encoded = encode_raw(schema, golden.raw)
+    except EncodeError as err:
+        raise PackageError(f"{loaded.id}: a golden row cannot be encoded: {err}") from err
+    for name, (_, dtype, _) in schema.inputs.items():
+        tolerance = 0.0 if dtype == "int32" else VALUE_TOLERANCE
+        if name not in golden.encoded:
+            raise PackageError(f"{loaded.id}: {NPZ_FILE} has no encoded block {name!r}")
+        _compare(f"{loaded.id}: golden block {name!r}", encoded[name], golden.encoded[name], tolerance)
+    try:
+        together = loaded.session.run(encoded)
+        alone = _one_by_one(loaded, encoded)
+    except RunFailed as err:
+        raise PackageError(f"{loaded.id}: the golden rows cannot be run: {err}") from err
+    for head in loaded.manifest.head_names:
+        what = f"{loaded.id}: golden head {head!r}"
+        _compare(what, together[head], golden.heads[head], HEAD_TOLERANCE)
+        _compare(f"{what}, each row run alone,", alone[head], golden.heads[head], HEAD_TOLERANCE)
+
+
+def _one_by_one(loaded: LoadedModel, encoded: dict[str, Array]) -> Heads:
+    """Each golden row alone: a graph that mixes rows (statistics over the minibatch) shows here."""
+    rows = range(len(loaded.golden.raw))
+    runs = [loaded.session.run({n: block[r : r + 1] for n, block in encoded.items()}) for r in rows]
+    return {head: np.concatenate([run[head] for run in runs]) for head in loaded.session.heads}
+
+
+def _compare(what: str, found: Array, expected: Array, tolerance: float) -> None:
+    if found.shape != expected.shape:
+        raise PackageError(f"{what} has shape {found.shape}, stored {expected.shape}")
+    for kind, values in (("computed", found), ("stored", expected)):
+        if not np.isfinite(values).all():
+            row = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise PackageError(f"{what} is not finite in row {row} ({kind})")
+    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    if not (difference <= tolerance).all():
+        row = int(np.unravel_index(np.argmax(difference), difference.shape)[0])
+        raise PackageError(
+            f"{what} differs in row {row}: computed {found[row]}, stored {expected[row]}"
+            f" (tolerance {tolerance:g})"
+        )

@@ -1,0 +1,203 @@
+"""One ONNX graph in ONNX Runtime: loaded from bytes, checked by name, run by name. Only this file imports onnxruntime."""
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.errors import PackageError
+from service.contract.features import FeatureSchema
+from service.scoring.errors import RunFailed, RunStopped, RuntimeProblem
+from service.scoring.model_bytes import refuse_foreign_parts
+
+Array = NDArray[Any]
+Heads = dict[str, NDArray[np.float32]]  # head name -> (rows,)
+
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+_MAX_BYTES = 1_900_000_000  # one protobuf message ends at 2 GB
+_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
+_LEAST_ROWS = 2
+
+
+class Stop:
+    """Asks one run to end early, from any thread; the run then raises RunStopped at its next node."""
+
+    def __init__(self) -> None:
+        self._options = _runtime().RunOptions()
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+        self._options.terminate = True
+
+
+class Session:
+    """A loaded graph. `run` may be called from several threads at once.
+
+    `threads` work on one run. With one, a row's values have the same bits whatever other rows are run with it;
+    with more, ONNX Runtime divides a multiplication by the number of rows and the last bits follow
+    (measured on batched MatMul, 1.31.1), so requests run beside each other rather than each one wider.
+
+    Raises:
+        PackageError: no ONNX, external data, custom operators, or a graph ONNX Runtime refuses.
+        RuntimeProblem: ONNX Runtime is missing or installed twice.
+    """
+
+    def __init__(self, model: Path | bytes, threads: int = 1, *, label: str = "model.onnx") -> None:
+        runtime = _runtime()
+        content = _read(model) if isinstance(model, Path) else model
+        if len(content) > _MAX_BYTES:
+            raise PackageError(
+                f"{label}: {len(content)} bytes; one ONNX file holds at most {_MAX_BYTES},"
+                " because protobuf ends at 2 GB"
+            )
+        refuse_foreign_parts(content, label)
+        try:
+            self._session = runtime.InferenceSession(
+                content, _options(runtime, threads), providers=_providers(runtime)
+            )
+        except Exception as err:  # onnxruntime's classes share no base of their own
+            raise PackageError(f"{label}: ONNX Runtime refuses it: {_sentence(err)}") from err
+        self.label = label
+        self.inputs = {i.name: i for i in self._session.get_inputs()}
+        self.heads = tuple(o.name for o in self._session.get_outputs())
+
+    def check_signature(self, schema: FeatureSchema, heads: Iterable[str]) -> None:
+        """Raise PackageError unless the graph takes exactly the schema's blocks and gives exactly `heads`."""
+        _same_names(f"{self.label}: input", self.inputs, schema.inputs)
+        _same_names(f"{self.label}: head", self.heads, heads)
+        for name, (_, dtype, width) in schema.inputs.items():
+            found = self.inputs[name]
+            shape = list(found.shape)
+            if found.type != _TYPES[dtype] or len(shape) != 2 or shape[1] != width:
+                raise PackageError(
+                    f"{self.label}: input {name!r} is {found.type} {shape},"
+                    f" the schema encodes {_TYPES[dtype]} (rows, {width})"
+                )
+            if isinstance(shape[0], int):
+                raise PackageError(
+                    f"{self.label}: input {name!r} takes exactly {shape[0]} rows;"
+                    " the number of rows must be free"
+                )
+        for output in self._session.get_outputs():
+            if output.type != "tensor(float)" or len(output.shape) != 1:
+                raise PackageError(
+                    f"{self.label}: head {output.name!r} is {output.type} {list(output.shape)},"
+                    " not tensor(float) (rows,)"
+                )
+
+    def run(self, inputs: Mapping[str, Array], stop: Stop | None = None) -> Heads:
+        """Score rows.
+
+        Args:
+            inputs: input name -> (rows, width), C-ordered; a block of one row is repeated for all rows.
+            stop: ends this run early when set.
+
+        Returns:
+            head name -> (rows,) float32.
+
+        Raises:
+            RunStopped: `stop` was set.
+            RunFailed: ONNX Runtime refused the run.
+        """
+        rows = max(len(block) for block in inputs.values())
+        if rows == 0:
+            return {name: np.zeros(0, np.float32) for name in self.heads}
+        # ONNX Runtime multiplies a single row by another kernel, which rounds differently: never run just one.
+        wide = max(rows, _LEAST_ROWS)
+        fed = {name: _repeat_last(block, wide) for name, block in inputs.items()}
+        if stop is not None and stop.is_set:
+            raise RunStopped
+        try:
+            outputs = self._session.run(
+                self.heads, fed, None if stop is None else stop._options
+            )
+        except Exception as err:
+            if stop is not None and stop.is_set:
+                raise RunStopped from err
+            raise RunFailed(f"{self.label}: {_sentence(err)}") from err
+        return {name: out[:rows] for name, out in zip(self.heads, outputs, strict=True)}
+
+
+def check_installed(distributions: Iterable[str]) -> None:
+    """Raise RuntimeProblem when two builds of ONNX Runtime overwrite each other in one environment."""
+    found = sorted(set(distributions) & set(_DISTRIBUTIONS))
+    if len(found) > 1:
+        raise RuntimeProblem(
+            f"{' and '.join(found)} are both installed and overwrite each other's files;"
+            f' run `pip uninstall {" ".join(found)}`, then install one: pip install ".[cpu]"'
+            ' or pip install ".[gpu]"'
+        )
+
+
+@cache
+def _runtime() -> ModuleType:
+    check_installed(name for name in _DISTRIBUTIONS if _is_installed(name))
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise RuntimeProblem(
+            'ONNX Runtime is not installed; run pip install ".[cpu]" (or ".[gpu]" on a CUDA machine)'
+        ) from err
+    if hasattr(onnxruntime, "preload_dlls") and _is_installed("onnxruntime-gpu"):
+        onnxruntime.preload_dlls()
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _options(runtime: ModuleType, threads: int) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_mem_pattern = False  # the number of candidates differs from request to request
+    options.log_severity_level = 3
+    # Waiting threads that spin take the CPU from the others of the same quota.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _providers(runtime: ModuleType) -> list[Any]:
+    if "CUDAExecutionProvider" in runtime.get_available_providers():
+        # TF32 moves a head by about 1e-3, a hundred times the golden tolerance.
+        return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise PackageError(f"{path}: cannot be read: {err.strerror or err}") from err
+
+
+def _repeat_last(block: Array, rows: int) -> Array:
+    if len(block) == rows:
+        return block
+    return np.concatenate([block, np.repeat(block[-1:], rows - len(block), axis=0)])
+
+
+def _same_names(what: str, found: Iterable[str], expected: Iterable[str]) -> None:
+    has, wants = set(found), set(expected)
+    if missing := sorted(wants - has):
+        raise PackageError(f"{what} {missing[0]!r} of the manifest is missing from the graph")
+    if extra := sorted(has - wants):
+        raise PackageError(f"{what} {extra[0]!r} of the graph is not in the manifest")
+
+
+def _sentence(err: Exception) -> str:
+    return " ".join(str(err).split())[:300]
