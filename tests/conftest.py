@@ -12,14 +12,12 @@ settings.register_profile(
 )
 settings.load_profile("finerank")
 
-REPOSITORY = Path(__file__).parents[1]
-
 for name in [name for name in os.environ if name.startswith("FINERANK_")]:
     if name != "FINERANK_TEST_DATA":
         del os.environ[name]
 
 
 @pytest.fixture(scope="session")
-def repository() -> Path:
+def clone() -> Path:
     """The root of the clone."""
-    return REPOSITORY
+    return Path(__file__).parents[1]
