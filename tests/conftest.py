@@ -1,4 +1,4 @@
-"""What every test starts from: no settings of the developer's shell, no time limits in hypothesis."""
+"""What every test starts from: no settings of the shell, no time limits in hypothesis."""
 
 import os
 from pathlib import Path

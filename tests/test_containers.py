@@ -1,4 +1,4 @@
-"""The container files: valid by their linters, and holding what they promise. No engine is needed."""
+"""The container files: valid by their linters, and holding what they promise; no engine needed."""
 
 import re
 import subprocess

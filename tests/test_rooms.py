@@ -16,7 +16,7 @@ def run(code: str, clone: Path) -> subprocess.CompletedProcess[str]:
 
 
 def loaded_by(module: str, clone: Path) -> set[str]:
-    """Names in sys.modules after importing `module` and everything under it in a fresh interpreter."""
+    """Names in sys.modules after importing all of `module` in a fresh interpreter."""
     code = f"""
 import importlib, pkgutil, sys
 package = importlib.import_module({module!r})
