@@ -1,0 +1,148 @@
+"""What strictly earlier days say: past means and counts by one key or a pair of keys.
+
+Sums are kept in whole millionths, so they are the same in any order, and numbers are rounded to 5 decimals
+where they are made, so they survive JSON exactly: a record written for day D equals a training row of day D.
+N rows, W numbers a key: one rate an outcome, then log1p of the number of impressions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.data.config import Outcome
+from training.data.tables import DAY
+
+MILLIONTHS = 1_000_000
+DECIMALS = 5
+IMPRESSIONS = "impressions"  # log1p of how many
+_COUNT = "@count"
+_FOUND = "@found"
+_PLACE = "@place"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Past means of `outcomes` by the columns `keys` of a frame; the last key may be a list."""
+
+    keys: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    within_days: int | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*(f"{o.label}_rate" for o in self.outcomes), IMPRESSIONS)
+
+    @property
+    def default(self) -> tuple[float, ...]:
+        """The numbers of a key without history."""
+        return (*(o.prior for o in self.outcomes), 0.0)
+
+    def of_rows(
+        self, frame: pl.DataFrame, labels: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float32]:
+        """(N, W): for each row, the numbers of its key over the days before its own.
+
+        A list takes the mean over those of its values that have history.
+        """
+        several = frame.schema[self.keys[-1]] == pl.List
+        rows = frame.select(DAY, *self.keys).with_row_index("@at")
+        if several:
+            places = pl.int_ranges(pl.col(self.keys[-1]).list.len()).alias(_PLACE)
+            rows = rows.with_columns(places).explode(self.keys[-1], _PLACE, empty_as_null=False)
+        before = self._before(self._daily(frame, labels, rows))
+        found = rows.join(before, on=[*self.keys, DAY], how="inner")
+        found = found.filter(pl.col(_COUNT) > 0)
+        total = np.zeros((len(frame), len(self.columns)))
+        entries = np.zeros(len(frame))
+        # place by place, so that sums add up in the order in which the encoder adds a list's entries
+        for place in found[_PLACE].unique().sort() if several else [None]:
+            part = found if place is None else found.filter(pl.col(_PLACE) == place)
+            at = part["@at"].to_numpy()
+            total[at] += self._numbers(part).to_numpy()
+            entries[at] += 1
+        known = entries > 0
+        values = np.tile(np.array(self.default, np.float32), (len(frame), 1))
+        values[known] = total[known] / entries[known, None]
+        return values
+
+    def as_of(
+        self, frame: pl.DataFrame, labels: Mapping[str, NDArray[np.float64]], day: int
+    ) -> pl.DataFrame:
+        """Keys with history before `day`, and their numbers: columns `keys`, then `columns`."""
+        rows = frame.select(DAY, *self.keys).with_row_index("@at")
+        if frame.schema[self.keys[-1]] == pl.List:
+            rows = rows.explode(self.keys[-1], empty_as_null=False)
+        first = 0 if self.within_days is None else _days_before(day, self.within_days)
+        rows = rows.filter((pl.col(DAY) < day) & (pl.col(DAY) >= first))
+        daily = self._daily(frame, labels, rows).drop(DAY)
+        sums = daily.group_by(self.keys, maintain_order=True).sum().sort(self.keys)
+        return sums.select(*self.keys).hstack(self._numbers(sums))
+
+    def _daily(
+        self,
+        frame: pl.DataFrame,
+        labels: Mapping[str, NDArray[np.float64]],
+        rows: pl.DataFrame,
+    ) -> pl.DataFrame:
+        """Sums by key and day, in whole millionths. `rows` has @at, @day and the keys."""
+        outcomes = {}
+        for outcome in self.outcomes:
+            label = labels[outcome.label]
+            known = ~np.isnan(label)
+            millionths = np.rint(np.where(known, label, 0.0) * MILLIONTHS).astype(np.int64)
+            outcomes[f"@sum_{outcome.label}"] = millionths
+            outcomes[f"@n_{outcome.label}"] = known.astype(np.int64)
+        sums = pl.DataFrame(outcomes, height=len(frame)).with_row_index("@at")
+        keyed = rows.select("@at", DAY, *self.keys).drop_nulls()
+        keyed = keyed.join(sums, on="@at", how="left").drop("@at")
+        counted = keyed.with_columns(pl.lit(1, pl.Int64).alias(_COUNT))
+        return counted.group_by(*self.keys, DAY).sum().sort(*self.keys, DAY)
+
+    def _before(self, daily: pl.DataFrame) -> pl.DataFrame:
+        """The same rows with sums over the days before: exclusive running totals."""
+        sums = [c for c in daily.columns if c not in (*self.keys, DAY)]
+        if self.within_days is not None:
+            return self._within(daily, sums)
+        running = pl.col(sums).cum_sum().shift(1, fill_value=0).over(self.keys)
+        return daily.with_columns(running)
+
+    def _within(self, daily: pl.DataFrame, sums: list[str]) -> pl.DataFrame:
+        keys = list(self.keys)
+        total = daily.with_columns(pl.col(sums).cum_sum().over(keys)).sort(DAY)
+        asked = daily.select(*keys, DAY).with_columns(
+            pl.col(DAY).alias("@asked"),
+        )
+        last = asked.sort(DAY).join_asof(
+            total, on=DAY, by=keys, strategy="backward", allow_exact_matches=False
+        )
+        first_day = {d: _days_before(d, self.within_days or 1) for d in asked[DAY].unique()}
+        starts = asked.with_columns(pl.col(DAY).replace_strict(first_day, return_dtype=pl.Int32))
+        first = starts.sort(DAY).join_asof(
+            total, on=DAY, by=keys, strategy="backward", allow_exact_matches=False
+        )
+        left = last.drop(DAY).rename({"@asked": DAY}).sort(*keys, DAY)
+        right = first.drop(DAY).rename({"@asked": DAY}).sort(*keys, DAY)
+        return left.select(
+            *keys, DAY, *(pl.col(c).fill_null(0) - right[c].fill_null(0) for c in sums)
+        )
+
+    def _numbers(self, sums: pl.DataFrame) -> pl.DataFrame:
+        """Sums -> rates and log1p counts, rounded."""
+        rates = [
+            (
+                (pl.col(f"@sum_{o.label}") / MILLIONTHS + o.strength * o.prior)
+                / (pl.col(f"@n_{o.label}") + o.strength)
+            )
+            .round(DECIMALS)
+            .alias(f"{o.label}_rate")
+            for o in self.outcomes
+        ]
+        return sums.select(*rates, pl.col(_COUNT).log1p().round(DECIMALS).alias(IMPRESSIONS))
+
+
+def _days_before(day: int, days: int) -> int:
+    date = np.datetime64(f"{day // 10_000:04d}-{day // 100 % 100:02d}-{day % 100:02d}") - days
+    return int(str(date).replace("-", ""))

@@ -1,0 +1,72 @@
+"""The reader behind all three kinds of log: tables and a mapping in, impressions, schema and records out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.features import SIDES, FeatureSchema, Side
+from training.data import recent, records
+from training.data.assemble import Assembled, assemble, raw_column
+from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
+from training.data.days import Days
+from training.data.layout import Own, place
+from training.data.log import Log, Record
+from training.data.schema import schema_of
+from training.data.tables import DAY, ITEM, ROW, USER, Tables
+
+
+@dataclass(frozen=True, eq=False)
+class TableReader:
+    """A `Reader` of whatever `load` finds in a directory."""
+
+    load: Callable[[Path], Tables]
+    mapping: ColumnsConfig
+    history: HistoryConfig = HistoryConfig()
+    chosen: FeaturesConfig = FeaturesConfig()
+
+    def read(self, directory: Path, days: Days | None = None) -> Log:
+        log = log_of(assemble(self.load(directory), self.mapping), self.history)
+        return log if days is None else log.of(days)
+
+    def features(self, log: Log) -> FeatureSchema:
+        return schema_of(log, self.mapping, self.history, self.chosen)
+
+    def records(self, directory: Path, as_of: int) -> tuple[Iterator[Record], Iterator[Record]]:
+        assembled = assemble(self.load(directory), self.mapping)
+        return (
+            records.of_side("user", assembled, self.history, as_of),
+            records.of_side("item", assembled, self.history, as_of),
+        )
+
+
+def log_of(assembled: Assembled, history: HistoryConfig) -> Log:
+    """Impressions with their history joined; rows in the order of the frame."""
+    mapping, frame, labels = assembled.mapping, assembled.frame, assembled.labels
+    columns: dict[Side, dict[str, NDArray[Any]]] = {side: {} for side in SIDES}
+    for feature in mapping.features:
+        values = raw_column(feature, frame[feature.name], frame[DAY])
+        columns[feature.side][feature.name] = values
+    for wanted in history.recent:
+        where = None if wanted.where is None else assembled.positive(wanted.where)
+        columns["user"][wanted.name] = recent.of_rows(frame, wanted.length, where)
+    for table in history.rates:
+        placed = place(table, mapping, history)
+        numbers = placed.rates.of_rows(frame, labels)
+        if isinstance(placed, Own):
+            for at, feature in enumerate(placed.features):
+                columns[placed.side][feature.name] = numbers[:, at]
+        else:
+            columns[placed.lookup.side][placed.lookup.name] = numbers
+    return Log(
+        row=frame[ROW].to_numpy(),
+        day=frame[DAY].to_numpy(),
+        user_id=frame[USER].to_numpy(),
+        item_id=frame[ITEM].to_numpy(),
+        columns=columns,
+        labels={name: values.astype(np.float32) for name, values in labels.items()},
+        spaces=dict(assembled.spaces),
+    )

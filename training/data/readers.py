@@ -1,0 +1,43 @@
+"""[data] reader = "..." -> the reader that the configuration means."""
+
+from functools import partial
+
+from training.data import columns, kuairand, synthetic
+from training.data.config import (
+    ColumnsConfig,
+    DataConfig,
+    FeaturesConfig,
+    HistoryConfig,
+    SyntheticConfig,
+)
+from training.data.errors import DataError
+from training.data.reader import TableReader
+
+
+def reader_of(
+    data: DataConfig,
+    *,
+    columns_config: ColumnsConfig | None = None,
+    features: FeaturesConfig | None = None,
+    history: HistoryConfig | None = None,
+    synthetic_config: SyntheticConfig | None = None,
+) -> TableReader:
+    """The reader of a run. `history` replaces the reader's own where given.
+
+    Raises:
+        DataError: [columns] without its reader, or the reader without [columns].
+    """
+    if (data.reader == "columns") != (columns_config is not None):
+        raise DataError(f"reader {data.reader!r}: [columns] belongs to reader 'columns', and only to it")
+    chosen = features or FeaturesConfig()
+    match data.reader:
+        case "kuairand":
+            load = partial(kuairand.load, include_random=data.include_random)
+            return TableReader(load, kuairand.MAPPING, history or kuairand.HISTORY, chosen)
+        case "synthetic":
+            load = partial(synthetic.load, config=synthetic_config or SyntheticConfig())
+            return TableReader(load, synthetic.MAPPING, history or synthetic.HISTORY, chosen)
+        case "columns":
+            assert columns_config is not None
+            load = partial(columns.load, mapping=columns_config)
+            return TableReader(load, columns_config, history or HistoryConfig(), chosen)

@@ -1,0 +1,85 @@
+"""Serving records: what one user or item knows on a given day, equal to what a training row of that day saw."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import polars as pl
+
+from training.data import recent
+from training.data.assemble import Assembled, raw_column
+from training.data.config import HistoryConfig
+from training.data.layout import Own, Pair, place
+from training.data.log import Record
+from training.data.tables import DAY, ID, ITEM, ORDER, ROW, USER
+
+
+def of_side(
+    side: Literal["user", "item"], assembled: Assembled, history: HistoryConfig, as_of: int
+) -> Iterator[Record]:
+    """One record for each user (or item) of the side table and of the log up to `as_of`, in id order.
+
+    Features: own columns (from the log itself: the newest impression's), past means, maps for lookups, recent
+    items. What is absent is left out.
+    """
+    static = _static(side, assembled, as_of)
+    mapping = assembled.mapping
+    columns: dict[str, list[Any]] = {}
+    days = pl.repeat(as_of, len(static), eager=True)
+    own_id = mapping.user_id_feature if side == "user" else mapping.item_id_feature
+    for feature in mapping.features:
+        if feature.side == side and feature.name != own_id:
+            values = raw_column(feature, static[feature.name], days)
+            columns[feature.name] = [None if v != v else v for v in values.tolist()]
+    ids = static[ID].to_list()
+    if own_id is not None:
+        static = static.with_columns(pl.col(ID).alias(own_id))
+    if side == "user":
+        for wanted in history.recent:
+            where = None if wanted.where is None else assembled.positive(wanted.where)
+            lists = recent.as_of(assembled.frame, as_of, wanted.length, where)
+            columns[wanted.name] = [lists.get(id_, []) for id_ in ids]
+    for table in history.rates:
+        placed = place(table, mapping, history)
+        if isinstance(placed, Own) and placed.side == side:
+            columns |= _own(placed, assembled, static, as_of)
+        elif isinstance(placed, Pair) and placed.lookup.source_side == side:
+            columns[placed.lookup.source] = _maps(placed, assembled, static, as_of)
+    names = list(columns)
+    for id_, values in zip(ids, zip(*columns.values(), strict=True), strict=True):
+        yield {"id": id_} | {n: v for n, v in zip(names, values, strict=True) if v is not None}
+
+
+def _static(side: Literal["user", "item"], assembled: Assembled, as_of: int) -> pl.DataFrame:
+    """@id and the side's own columns, typed, one row each."""
+    key = USER if side == "user" else ITEM
+    ids = (assembled.mapping.user_id_feature, assembled.mapping.item_id_feature)
+    features = [f.name for f in assembled.mapping.features if f.side == side and f.name not in ids]
+    seen = assembled.frame.filter(pl.col(DAY) <= as_of).sort(DAY, ORDER, ROW)
+    seen = seen.unique(key, keep="last", maintain_order=True).select(
+        pl.col(key).alias(ID), *features
+    )
+    beside = assembled.sides.get(side)
+    if beside is not None:
+        unseen = beside.join(seen, on=ID, how="anti")
+        seen = pl.concat([seen, unseen], how="diagonal")
+    numeric = pl.col(ID).cast(pl.Int64, strict=False)
+    return seen.sort(numeric, ID, nulls_last=True)
+
+
+def _own(placed: Own, assembled: Assembled, static: pl.DataFrame, as_of: int) -> dict[str, list[Any]]:
+    key = placed.rates.keys[0]
+    known = placed.rates.as_of(assembled.frame, assembled.labels, as_of)
+    joined = static.select(key).join(known, on=key, how="left", maintain_order="left")
+    return {
+        feature.name: joined[column].fill_null(feature.default).to_list()
+        for feature, column in zip(placed.features, placed.rates.columns, strict=True)
+    }
+
+
+def _maps(placed: Pair, assembled: Assembled, static: pl.DataFrame, as_of: int) -> list[Any]:
+    source, key = placed.rates.keys
+    known = placed.rates.as_of(assembled.frame, assembled.labels, as_of)
+    maps: dict[str, dict[str, list[float]]] = {}
+    for owner, looked_up, *numbers in known.iter_rows():
+        maps.setdefault(owner, {})[looked_up] = numbers
+    return [maps.get(owner) for owner in static[source].to_list()]

@@ -1,0 +1,123 @@
+"""Log -> feature schema: vocabularies, defaults and observed ranges, from the rows given and nothing else."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from service.contract.features import (
+    Attribute,
+    Categorical,
+    Feature,
+    FeatureSchema,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig, HistoryConfig
+from training.data.errors import DataError
+from training.data.layout import Own, place
+from training.data.log import Log
+
+
+def schema_of(
+    log: Log, mapping: ColumnsConfig, history: HistoryConfig, chosen: FeaturesConfig
+) -> FeatureSchema:
+    """The schema of the mapped columns, then of history, less what `chosen` excludes.
+
+    Raises:
+        DataError: nothing left, an unknown name in `chosen`, or a numeric feature without a single value.
+    """
+    features: list[Feature] = [_feature(f, log, chosen) for f in mapping.features]
+    for recent in history.recent:
+        shares = mapping.item_id_feature
+        if shares is None:
+            raise DataError(f"{recent.name} lists items, but no feature reads {mapping.item!r}")
+        features.append(
+            Sequence(name=recent.name, side="user", max_length=recent.length, shares=shares)
+        )
+    for table in history.rates:
+        placed = place(table, mapping, history)
+        features.extend(placed.features if isinstance(placed, Own) else [placed.lookup])
+    known = {f.name for f in features}
+    if unknown := sorted(set(chosen.min_count) - known):
+        raise DataError(f"[features] min_count: no feature {', '.join(unknown)}")
+    for pattern in chosen.exclude:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise DataError(f"[features] exclude: {pattern!r} matches no feature of {sorted(known)}")
+    kept = tuple(f for f in features if not _excluded(f.name, chosen))
+    names = {f.name for f in kept}
+    for feature in kept:
+        shares = getattr(feature, "shares", None)
+        if shares is not None and shares not in names:
+            raise DataError(f"{feature.name} shares the ids of {shares}: exclude both or neither")
+    return FeatureSchema(
+        features=kept,
+        attributes=tuple(_attributes(log, mapping)),
+        user_id_feature=_kept(mapping.user_id_feature, names),
+        item_id_feature=_kept(mapping.item_id_feature, names),
+    )
+
+
+def _feature(column: FeatureColumn, log: Log, chosen: FeaturesConfig) -> Feature:
+    values = log.columns[column.side][column.name]
+    if column.kind in ("numeric", "age_days"):
+        default = column.default if column.default is not None else _median(column.name, values)
+        unit = "days" if column.kind == "age_days" else column.unit
+        return Numeric(name=column.name, side=column.side, default=float(default), unit=unit)
+    ids: dict[str, Any] = {"name": column.name, "side": column.side}
+    if column.shares is not None:
+        ids["shares"] = column.shares
+    elif column.hash_buckets is not None:
+        ids["hash_buckets"] = column.hash_buckets
+    else:
+        least = chosen.min_count.get(column.name, column.min_count)
+        ids["vocabulary"] = _vocabulary(values, least)
+    match column.kind:
+        case "multi":
+            return MultiValued(**ids, max_length=column.max_length)
+        case "sequence":
+            return Sequence(**ids, max_length=column.max_length)
+    return Categorical(**ids, default=column.default)
+
+
+def _vocabulary(values: NDArray[np.object_], least: int) -> tuple[str, ...]:
+    """Values seen at least so often: most frequent first, equals in text order."""
+    series = pl.Series("value", values.tolist(), strict=False)
+    if series.dtype == pl.List:
+        series = series.explode()
+    counts = series.cast(pl.String).drop_nulls().value_counts(name="count")
+    kept = counts.filter(pl.col("count") >= least)
+    return tuple(kept.sort(["count", "value"], descending=[True, False])["value"])
+
+
+def _attributes(log: Log, mapping: ColumnsConfig) -> Iterable[Attribute]:
+    for column in mapping.features:
+        if column.attribute:
+            values = log.columns["item"][column.name]
+            default = column.default if column.default is not None else _median(column.name, values)
+            yield Attribute(
+                name=column.name,
+                unit=column.unit,
+                default=float(default),
+                min=float(np.nanmin(values)),
+                max=float(np.nanmax(values)),
+            )
+
+
+def _median(name: str, values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        raise DataError(f"feature {name!r} has no value in the training rows, so it needs a default")
+    return round(float(np.median(known)), 5)
+
+
+def _excluded(name: str, chosen: FeaturesConfig) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in chosen.exclude)
+
+
+def _kept(name: str | None, names: set[str]) -> str | None:
+    return name if name in names else None

@@ -1,0 +1,80 @@
+"""Raw tables, as the files have them: the log and what stands beside it. CSV cells stay text until typed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from training.data.errors import DataError, MissingColumn
+
+# Columns that every log table has besides the raw ones; no raw column starts so.
+ROW, DAY, USER, ITEM, ORDER = "@row", "@day", "@user", "@item", "@order"
+ID = "@id"  # of a users or items table
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A frame and the name that sentences about it use."""
+
+    name: str
+    frame: pl.DataFrame
+
+    def column(self, name: str) -> pl.Series:
+        if name not in self.frame.columns:
+            known = [c for c in self.frame.columns if not c.startswith("@")]
+            raise MissingColumn(self.name, name, known)
+        return self.frame[name]
+
+    def has(self, name: str) -> bool:
+        return name in self.frame.columns
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """One log with its side tables.
+
+    `log` has @row int64, @day int32 (YYYYMMDD), @user and @item text, @order int64 (rises with time);
+    `users` and `items` have @id text, once each.
+    """
+
+    log: Table
+    users: Table | None = None
+    items: Table | None = None
+
+    def side(self, side: str) -> Table | None:
+        return {"user": self.users, "item": self.items}.get(side)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A CSV file with every cell as text, or a Parquet file as it is.
+
+    Raises:
+        DataError: no such file, another ending, or not what the ending says.
+    """
+    try:
+        match path.suffix:
+            case ".csv":
+                return pl.read_csv(path, infer_schema=False, glob=False)
+            case ".parquet":
+                return pl.read_parquet(path, glob=False)
+    except FileNotFoundError as err:
+        raise DataError(f"{path} does not exist") from err
+    except (pl.exceptions.PolarsError, OSError) as err:
+        raise DataError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
+    raise DataError(f"{path} is neither .csv nor .parquet")
+
+
+def read_tables(paths: list[Path]) -> pl.DataFrame:
+    """The files one after the other; all must have the columns of the first."""
+    frames = [read_table(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if set(frame.columns) != set(frames[0].columns):
+            differing = sorted(set(frame.columns) ^ set(frames[0].columns))
+            raise DataError(
+                f"{path.name} and {paths[0].name} differ in columns: {', '.join(differing)}"
+            )
+    try:
+        return pl.concat([f.select(frames[0].columns) for f in frames], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as err:
+        names = ", ".join(p.name for p in paths)
+        raise DataError(f"{names} do not fit together: {str(err).splitlines()[0]}") from err
