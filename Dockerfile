@@ -41,12 +41,12 @@ COPY service/ service/
 COPY models/demo/ models/demo/
 USER 10001:10001
 VOLUME /var/lib/finerank
-EXPOSE 8080
+EXPOSE 8000
 # A slim image has no curl, and importing the service would cost more than the check.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s \
-    CMD ["python", "-c", "import urllib.request as http; http.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+    CMD ["python", "-c", "import urllib.request as http; http.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 ENTRYPOINT ["finerank"]
-CMD ["serve", "--host", "0.0.0.0", "--port", "8080"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM serving AS gpu
 COPY --from=install-gpu /opt/venv /opt/venv

@@ -36,4 +36,4 @@ constraints:
 
 loadtest:     ## locust against a running service, see loadtest/README.md
 	./install cpu,loadtest
-	.venv/bin/locust -f loadtest/locustfile.py --host http://127.0.0.1:8080
+	.venv/bin/locust -f loadtest/locustfile.py --host http://127.0.0.1:8000
