@@ -1,4 +1,4 @@
-"""Draw rank requests that a package's feature schema accepts: right names and kinds, random values."""
+"""Draw rank requests that a package's schema accepts: its names and kinds, random values."""
 
 import json
 from dataclasses import dataclass

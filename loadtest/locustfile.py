@@ -1,4 +1,4 @@
-"""Locust scenario: an engine that posts /rank with 50 to 500 candidates, times listed by their number.
+"""Locust scenario: an engine posts /rank with 50 to 500 candidates; times are listed by size.
 
 A closed loop: a user waits for its answer before it asks again, so a slow service is asked less
 often. For latency under a fixed arrival rate use the open-loop driver beside this file.
@@ -6,7 +6,7 @@ often. For latency under a fixed arrival rate use the open-loop driver beside th
 
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from locust import FastHttpUser, constant_pacing, events, task
 
@@ -52,8 +52,8 @@ def _prepare(environment: Any, **_: Any) -> None:
 
 class Engine(FastHttpUser):
     wait_time = constant_pacing(0.1)  # ten requests a second and user, while answers come in time
-    requests: list[DrawnRequest] = []
-    headers: dict[str, str] = {}
+    requests: ClassVar[list[DrawnRequest]]  # set when a test starts
+    headers: ClassVar[dict[str, str]]
 
     def on_start(self) -> None:
         """Give each user its own order of requests."""

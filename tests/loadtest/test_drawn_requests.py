@@ -1,4 +1,4 @@
-"""Drawn requests follow the schema: the service takes them, and encoding defaults nothing inline."""
+"""Drawn requests follow the schema: the service takes them, encoding defaults nothing inline."""
 
 import orjson
 import pytest
