@@ -18,8 +18,8 @@ from training.data.tables import DAY
 MILLIONTHS = 1_000_000
 DECIMALS = 5
 IMPRESSIONS = "impressions"  # log1p of how many
+_PAST_ANY_DAY = 100_000_000
 _COUNT = "@count"
-_FOUND = "@found"
 _PLACE = "@place"
 
 
@@ -75,8 +75,7 @@ class Rates:
         rows = frame.select(DAY, *self.keys).with_row_index("@at")
         if frame.schema[self.keys[-1]] == pl.List:
             rows = rows.explode(self.keys[-1], empty_as_null=False)
-        first = 0 if self.within_days is None else _days_before(day, self.within_days)
-        rows = rows.filter((pl.col(DAY) < day) & (pl.col(DAY) >= first))
+        rows = rows.filter(pl.col(DAY).is_between(self._first_day(day), day, closed="left"))
         daily = self._daily(frame, labels, rows).drop(DAY)
         sums = daily.group_by(self.keys, maintain_order=True).sum().sort(self.keys)
         return sums.select(*self.keys).hstack(self._numbers(sums))
@@ -102,32 +101,24 @@ class Rates:
         return counted.group_by(*self.keys, DAY).sum().sort(*self.keys, DAY)
 
     def _before(self, daily: pl.DataFrame) -> pl.DataFrame:
-        """The same rows with sums over the days before: exclusive running totals."""
+        """The same keys and days with sums over the days before: differences of running totals."""
         sums = [c for c in daily.columns if c not in (*self.keys, DAY)]
-        if self.within_days is not None:
-            return self._within(daily, sums)
-        running = pl.col(sums).cum_sum().shift(1, fill_value=0).over(self.keys)
-        return daily.with_columns(running)
+        totals = np.zeros((len(daily) + 1, len(sums)), np.int64)
+        np.cumsum(daily.select(sums).to_numpy(), axis=0, out=totals[1:])
+        group = daily.select(pl.struct(self.keys).rle_id()).to_series().to_numpy().astype(np.int64)
+        days = daily[DAY].to_numpy()
+        first = {day: self._first_day(day) for day in np.unique(days).tolist()}
+        starts = np.array([first[day] for day in days.tolist()], np.int64)
+        # rows are sorted by key and day, so this code rises and finds where each row's window begins
+        begin = np.searchsorted(group * _PAST_ANY_DAY + days, group * _PAST_ANY_DAY + starts)
+        before = totals[:-1] - totals[begin]
+        return daily.select(*self.keys, DAY).hstack(pl.DataFrame(before, schema=sums))
 
-    def _within(self, daily: pl.DataFrame, sums: list[str]) -> pl.DataFrame:
-        keys = list(self.keys)
-        total = daily.with_columns(pl.col(sums).cum_sum().over(keys)).sort(DAY)
-        asked = daily.select(*keys, DAY).with_columns(
-            pl.col(DAY).alias("@asked"),
-        )
-        last = asked.sort(DAY).join_asof(
-            total, on=DAY, by=keys, strategy="backward", allow_exact_matches=False
-        )
-        first_day = {d: _days_before(d, self.within_days or 1) for d in asked[DAY].unique()}
-        starts = asked.with_columns(pl.col(DAY).replace_strict(first_day, return_dtype=pl.Int32))
-        first = starts.sort(DAY).join_asof(
-            total, on=DAY, by=keys, strategy="backward", allow_exact_matches=False
-        )
-        left = last.drop(DAY).rename({"@asked": DAY}).sort(*keys, DAY)
-        right = first.drop(DAY).rename({"@asked": DAY}).sort(*keys, DAY)
-        return left.select(
-            *keys, DAY, *(pl.col(c).fill_null(0) - right[c].fill_null(0) for c in sums)
-        )
+    def _first_day(self, day: int) -> int:
+        if self.within_days is None:
+            return 0
+        date = np.datetime64(f"{day // 10_000:04d}-{day // 100 % 100:02d}-{day % 100:02d}")
+        return int(str(date - self.within_days).replace("-", ""))
 
     def _numbers(self, sums: pl.DataFrame) -> pl.DataFrame:
         """Sums -> rates and log1p counts, rounded."""
@@ -141,8 +132,3 @@ class Rates:
             for o in self.outcomes
         ]
         return sums.select(*rates, pl.col(_COUNT).log1p().round(DECIMALS).alias(IMPRESSIONS))
-
-
-def _days_before(day: int, days: int) -> int:
-    date = np.datetime64(f"{day // 10_000:04d}-{day // 100 % 100:02d}-{day % 100:02d}") - days
-    return int(str(date).replace("-", ""))

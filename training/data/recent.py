@@ -1,5 +1,7 @@
 """The user's last items of strictly earlier days, newest first."""
 
+from bisect import bisect_left
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -32,12 +34,12 @@ def as_of(
     return {user: items for user, items in zip(users, lists, strict=True) if items}
 
 
-def _seen(frame: pl.DataFrame, where: NDArray[np.bool_] | None) -> dict[str, tuple[list[int], Items]]:
+def _seen(
+    frame: pl.DataFrame, where: NDArray[np.bool_] | None
+) -> dict[str, tuple[list[int], Items]]:
     """User id -> days and items, oldest first."""
     rows = frame if where is None else frame.filter(pl.Series(where))
-    by_user = (
-        rows.sort(DAY, ORDER, ROW).group_by(USER).agg(DAY, ITEM)
-    )
+    by_user = rows.sort(DAY, ORDER, ROW).group_by(USER).agg(DAY, ITEM)
     return {user: (days, items) for user, days, items in by_user.iter_rows()}
 
 
@@ -47,6 +49,6 @@ def _before(
     lists: list[Items] = []
     for user, day in zip(users, days, strict=True):
         past_days, items = seen.get(user, ([], []))
-        end = int(np.searchsorted(past_days, day))
+        end = bisect_left(past_days, day)
         lists.append(items[max(0, end - length) : end][::-1])
     return lists
