@@ -1,0 +1,1 @@
+"""Training: reads logs, trains multi-task rankers, exports self-describing packages."""

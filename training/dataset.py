@@ -1,0 +1,83 @@
+"""A log as tensors, all of it in memory: encoded inputs, and per task a label and whether the row counts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.contract.encode import Counts, encode_rows
+from service.contract.features import FeatureSchema
+from training.config import Task
+from training.data.errors import DataError
+from training.data.log import Log
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N rows. `inputs` by name (N, width); `labels` (N, K) and `spaces` (N, K) bool, K the run's tasks.
+
+    A label is 0 where its task's space is false: nothing reads it there.
+    """
+
+    inputs: dict[str, Tensor]
+    labels: Tensor
+    spaces: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Dataset":
+        """The rows at these positions."""
+        return Dataset(
+            {name: block[index] for name, block in self.inputs.items()},
+            self.labels[index],
+            self.spaces[index],
+        )
+
+    def minibatches(self, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator["Dataset"]:
+        """Minibatches from number `start`, in an order that only `seed` and `epoch` decide.
+
+        The last one may be smaller.
+        """
+        order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(self)))
+        for at in range(start * size, len(self), size):
+            yield self.take(order[at : at + size])
+
+    def in_order(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """The inputs of all rows, as they come."""
+        for at in range(0, len(self), size):
+            yield {name: block[at : at + size] for name, block in self.inputs.items()}
+
+
+def build_dataset(
+    schema: FeatureSchema, tasks: Sequence[Task], log: Log, counts: Counts | None = None
+) -> Dataset:
+    """Encode a log for training.
+
+    Raises:
+        DataError: a task's label or sample space that the log lacks.
+    """
+    inputs = encode_rows(schema, log.columns, log.rows, counts)
+    labels = np.zeros((log.rows, len(tasks)), np.float32)
+    spaces = np.zeros((log.rows, len(tasks)), bool)
+    for at, task in enumerate(tasks):
+        label, spaces[:, at] = label_and_space(task, log)
+        labels[:, at] = np.where(spaces[:, at], label, 0)
+    return Dataset(
+        {name: torch.from_numpy(block) for name, block in inputs.items()},
+        torch.from_numpy(labels),
+        torch.from_numpy(spaces),
+    )
+
+
+def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
+    """A task's labels (N,), NaN where undefined, and the rows of its sample space where they are known."""
+    for what, name, known in (("label", task.label, log.labels), ("space", task.space, log.spaces)):
+        if name not in known:
+            raise DataError(
+                f"task {task.name}: the log has no {what} {name!r} (it has: {', '.join(known)})"
+            )
+    label = log.labels[task.label]
+    return label, log.spaces[task.space] & ~np.isnan(label)

@@ -1,0 +1,156 @@
+"""The training loop: minibatches, averaged weights, early stop, checkpoints. Knows no architecture and no file format."""
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from training.checkpoint import CheckpointError, Position, Running, load, save
+from training.config import RunConfig, Task, Train
+from training.dataset import Dataset
+from training.objective import Objective
+from training.rankers.ranker import Ranker
+
+PREDICTION_ROWS = 8192
+
+Judge = Callable[[Ranker], tuple[float, dict[str, float]]]  # -> criterion (larger is better), metrics
+
+
+class Watcher(Protocol):
+    """Who is told how training goes."""
+
+    def step(self, epoch: int, steps: int, rows: int, losses: Mapping[str, float]) -> None: ...
+
+    def epoch(self, epoch: int, score: float, metrics: Mapping[str, float]) -> None: ...
+
+
+def fit(
+    ranker: Ranker,
+    data: Dataset,
+    config: RunConfig,
+    *,
+    judge: Judge,
+    watcher: Watcher,
+    checkpoint: Path | None = None,
+    stop_after: int | None = None,
+) -> Position:
+    """Train in place; on return the ranker holds the averaged weights of the best epoch.
+
+    The same configuration, data, thread count and machine give the same weights bit for bit, however
+    often the run was killed and continued in between.
+
+    Args:
+        judge: called with the averaged ranker after every epoch.
+        checkpoint: continued from when it is there and fits; written every `checkpoint_every` steps.
+        stop_after: train exactly that many epochs of the same schedule and keep the last (a refit).
+    """
+    train = config.train
+    torch.manual_seed(train.seed)
+    running = Running(
+        weights=ranker,
+        average=copy.deepcopy(ranker).eval().requires_grad_(False),
+        best={},
+        optimizer=_optimizer(ranker, train),
+        position=Position(),
+    )
+    run = _fingerprint(config, data, stop_after)
+    if checkpoint is not None and checkpoint.exists():
+        load(checkpoint, running, run=run)
+    objective = Objective(config.tasks, ranker.logit_names)
+    steps = math.ceil(len(data) / train.minibatch)
+    at = running.position
+    while not at.finished:
+        ranker.train()
+        batches = data.minibatches(
+            train.minibatch, seed=train.seed, epoch=at.epoch, start=at.step
+        )
+        for batch in batches:
+            _set_learning_rate(running.optimizer, train, (at.epoch + at.step / steps) / train.epochs)
+            losses = _step(running, objective, batch)
+            at.step += 1
+            _average(running, train.ema, at.epoch * steps + at.step)
+            watcher.step(at.epoch + 1, steps, len(batch), losses)
+            if checkpoint is not None and at.step % train.checkpoint_every == 0:
+                save(checkpoint, running, run=run)
+        at.epoch, at.step = at.epoch + 1, 0
+        score, metrics = judge(running.average)
+        watcher.epoch(at.epoch, score, metrics)
+        at.history.append(metrics)
+        if stop_after is not None or score > at.best_score:
+            at.best_epoch, at.best_score = at.epoch, score
+            running.best = {n: t.clone() for n, t in running.average.state_dict().items()}
+        if not math.isfinite(score):
+            raise FloatingPointError(
+                f"epoch {at.epoch}: the criterion is {score}; a lower learning rate may help"
+            )
+        at.finished = at.epoch == (stop_after or train.epochs) or (
+            stop_after is None and at.epoch - at.best_epoch >= train.patience
+        )
+        if checkpoint is not None:
+            save(checkpoint, running, run=run)
+    ranker.load_state_dict(running.best)
+    ranker.eval()
+    return at
+
+
+def start_at_base_rates(ranker: Ranker, tasks: tuple[Task, ...], data: Dataset) -> None:
+    """Set every tower's output bias to the logit of its label's mean over its sample space."""
+    rates = {}
+    for at, task in enumerate(tasks):
+        inside = data.spaces[:, at]
+        positives, rows = data.labels[inside, at].double().sum().item(), int(inside.sum())
+        rate = (positives + 0.5) / (rows + 1)  # never 0 or 1
+        rates[task.name] = math.log(rate / (1 - rate))
+    ranker.set_output_bias(rates)
+
+
+def predict(ranker: Ranker, data: Dataset) -> Tensor:
+    """Logits of all rows (N, T + A), without dropout."""
+    ranker.eval()
+    with torch.inference_mode():
+        return torch.cat([ranker(inputs) for inputs in data.in_order(PREDICTION_ROWS)])
+
+
+def _step(running: Running, objective: Objective, batch: Dataset) -> dict[str, float]:
+    losses = objective.losses(running.weights(batch.inputs), batch.labels, batch.spaces)
+    running.optimizer.zero_grad(set_to_none=True)
+    objective.total(losses).backward()
+    running.optimizer.step()
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+def _average(running: Running, decay: float, step: int) -> None:
+    # The first weights are noise: the average starts short and grows to its full length.
+    decay = min(decay, step / (step + 9))
+    with torch.no_grad():
+        torch._foreach_lerp_(
+            list(running.average.parameters()), list(running.weights.parameters()), 1 - decay
+        )
+
+
+def _optimizer(ranker: nn.Module, train: Train) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        ranker.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
+    )
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, progress: float) -> None:
+    """Half a cosine from the full rate at progress 0 to nothing at 1."""
+    for group in optimizer.param_groups:
+        group["lr"] = train.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _fingerprint(config: RunConfig, data: Dataset, stop_after: int | None) -> str:
+    digest = hashlib.sha256(json.dumps([config.model_dump_json(), stop_after]).encode())
+    for tensor in (*data.inputs.values(), data.labels, data.spaces):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+__all__ = ["CheckpointError", "Judge", "Watcher", "fit", "predict", "start_at_base_rates"]

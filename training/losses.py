@@ -1,0 +1,59 @@
+"""Losses in logit or log space, each the mean over its task's sample space: sum(delta * loss) / sum(delta).
+
+N rows. Labels outside a task's space may be NaN: they are never read.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Below 0 by more than float32 resolves near 1: log(1 - c) stays finite when every factor is certain.
+_ALMOST_CERTAIN = -1e-6
+
+
+def binary(logit: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of sigmoid(logit); soft labels in [0, 1] are welcome.  (N,), (N,) -> (N,)"""
+    return functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+
+
+def squared(logit: Tensor, label: Tensor) -> Tensor:
+    """Squared error of sigmoid(logit), for targets in [0, 1].  (N,), (N,) -> (N,)"""
+    return (torch.sigmoid(logit) - label).square()
+
+
+def product(logits: Sequence[Tensor], label: Tensor) -> Tensor:
+    """Cross-entropy of c = prod sigmoid(logit), in log space (Ma et al., SIGIR 2018, eq. 3).
+
+    log c = sum log sigmoid(a); log(1 - c) = log(-expm1(log c)). In probability space 1 - c loses digits.
+    """
+    log_c = sum(functional.logsigmoid(a) for a in logits).clamp(max=_ALMOST_CERTAIN)
+    return -(label * log_c + (1 - label) * log1mexp(log_c))
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(x)) for x < 0, exact to rounding at both ends."""
+    near_one = x > -math.log(2)
+    # The branch not taken gets a harmless argument: its gradient would be 0 * inf otherwise.
+    small = torch.log(-torch.expm1(torch.where(near_one, x, -1.0)))
+    large = torch.log1p(-torch.exp(torch.where(near_one, -1.0, x)))
+    return torch.where(near_one, small, large)
+
+
+def over_space(
+    loss: Callable[..., Tensor], logits: Sequence[Tensor], label: Tensor, space: Tensor
+) -> Tensor:
+    """Mean of `loss` over the rows of a sample space; exactly 0, with zero gradients, when it is empty.
+
+    Args:
+        loss: of (one or a list of logits, labels), row by row.
+        logits: one (N,) tensor, or the factors of a product.
+        label, space: (N,), (N,) bool.
+    """
+    inside = [a[space] for a in logits]
+    if not len(inside[0]):
+        return sum(a.sum() for a in inside)
+    first = inside if loss is product else inside[0]
+    return loss(first, label[space]).mean()

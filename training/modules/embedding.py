@@ -1,0 +1,156 @@
+"""Encoded features -> three blocks of numbers. All transforms of numbers are here, so they are in the graph.
+
+The widths of a block: every id feature brings `dim` numbers, every value column one.
+"""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from service.contract.features import SIDES, Categorical, FeatureSchema, Numeric, Side
+from training.modules.blocks import Blocks, Widths
+
+
+class FeatureEmbedding(nn.Module):
+    """One embedding table for all id features; log1p, standardisation and clipping for values.
+
+    The contract's ids are per feature with 0 = out-of-vocabulary; a feature's rows start at its offset,
+    or at the offset of the feature it `shares`. Multi-valued and sequence features are the mean over
+    their ids, where id 0 contributes nothing.
+
+    Args:
+        dim: embedding width.
+        log1p: names of value columns (patterns with `*`) that get log(1 + max(x, 0)) first.
+        clip: standardised values are cut at ± this.
+    """
+
+    def __init__(
+        self, schema: FeatureSchema, *, dim: int, log1p: Iterable[str] = (), clip: float = 5.0
+    ) -> None:
+        super().__init__()
+        self.dim, self.clip = dim, clip
+        offsets, rows = _offsets(schema)
+        self.table = nn.Parameter(torch.randn(rows, dim) * 0.05)
+        self.sides = nn.ModuleDict()
+        for side in SIDES:
+            if schema.ids_width(side) or schema.values_width(side):
+                self.sides[side] = _Side(schema, side, offsets, tuple(log1p), clip)
+        self.widths = Widths(
+            user=self._width("user") + self._width("context"),
+            item=self._width("item"),
+            cross=self._width("cross"),
+        )
+
+    def fit(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Take mean and standard deviation of the (log-transformed) values from training rows."""
+        for side, part in self.sides.items():
+            if part.values:
+                part.fit(torch.from_numpy(inputs[f"{side}_values"]))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Blocks:
+        """Encoded blocks by input name, each (B, width) -> Blocks."""
+        user = torch.cat([self._side("user", inputs), self._side("context", inputs)], dim=1)
+        return Blocks(user, self._side("item", inputs), self._side("cross", inputs))
+
+    def _side(self, side: Side, inputs: Mapping[str, Tensor]) -> Tensor:
+        if side not in self.sides:
+            some = next(iter(inputs.values()))
+            return self.table.new_zeros(some.shape[0], 0)
+        part = self.sides[side]
+        return part(self.table, inputs.get(f"{side}_ids"), inputs.get(f"{side}_values"))
+
+    def _width(self, side: Side) -> int:
+        return self.sides[side].width(self.dim) if side in self.sides else 0
+
+
+class _Side(nn.Module):
+    """The features of one side: ids (B, K) and values (B, M) -> (B, number of id features * dim + M)."""
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        side: Side,
+        offsets: Mapping[str, int],
+        log1p: tuple[str, ...],
+        clip: float,
+    ) -> None:
+        super().__init__()
+        self.clip = clip
+        features = schema.id_features(side)
+        starts = np.cumsum([0, *(f.ids for f in features)]).tolist()
+        self.single = [
+            at for at, f in zip(starts, features, strict=False) if isinstance(f, Categorical)
+        ]
+        self.lists = [
+            (at, at + f.ids)
+            for at, f in zip(starts, features, strict=False)
+            if not isinstance(f, Categorical)
+        ]
+        offset = [offsets[f.name] for f in features for _ in range(f.ids)]
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.int32), persistent=False)
+        columns = value_columns(schema, side)
+        self.values = len(columns)
+        logged = [any(fnmatchcase(name, pattern) for pattern in log1p) for name in columns]
+        self.any_logged = any(logged)
+        self.register_buffer("logged", torch.tensor(logged, dtype=torch.bool), persistent=False)
+        self.register_buffer("mean", torch.zeros(self.values))
+        self.register_buffer("scale", torch.ones(self.values))
+
+    def width(self, dim: int) -> int:
+        return (len(self.single) + len(self.lists)) * dim + self.values
+
+    def fit(self, values: Tensor) -> None:
+        values = self._logged(values.double())
+        deviation = values.std(dim=0, correction=0)
+        self.mean.copy_(values.mean(dim=0))
+        # A column that never varied carries nothing: scale 0 keeps a surprise at serving from passing.
+        self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation, 0))
+
+    def forward(self, table: Tensor, ids: Tensor | None, values: Tensor | None) -> Tensor:
+        parts = []
+        if ids is not None:
+            rows = nn.functional.embedding(ids + self.offset, table)  # (B, K, dim)
+            if len(self.single) == ids.shape[1]:
+                parts.append(rows.flatten(1))
+            elif self.single:
+                parts.append(rows[:, self.single].flatten(1))
+            for start, end in self.lists:
+                present = (ids[:, start:end] > 0).to(rows.dtype).unsqueeze(2)
+                total = (rows[:, start:end] * present).sum(dim=1)
+                parts.append(total / present.sum(dim=1).clamp(min=1))
+        if values is not None:
+            values = (self._logged(values.to(self.mean.dtype)) - self.mean) * self.scale
+            parts.append(values.clamp(-self.clip, self.clip))
+        return torch.cat(parts, dim=1)
+
+    def _logged(self, values: Tensor) -> Tensor:
+        if not self.any_logged:
+            return values
+        return torch.where(self.logged, torch.log1p(values.clamp(min=0)), values)
+
+
+def value_columns(schema: FeatureSchema, side: Side) -> list[str]:
+    """Names of the columns of `<side>_values`: a numeric feature's name, or `lookup.column`."""
+    return [
+        name
+        for feature in schema.value_features(side)
+        for name in (
+            [feature.name]
+            if isinstance(feature, Numeric)
+            else [f"{feature.name}.{column}" for column in feature.columns]
+        )
+    ]
+
+
+def _offsets(schema: FeatureSchema) -> tuple[dict[str, int], int]:
+    """First table row of every id feature, and the number of rows."""
+    features = [f for side in SIDES for f in schema.id_features(side)]
+    offsets, rows = {}, 0
+    for feature in features:
+        if feature.shares is None:
+            offsets[feature.name] = rows
+            rows += feature.own_rows
+    return {f.name: offsets[f.shares or f.name] for f in features}, rows

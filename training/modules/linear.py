@@ -1,0 +1,72 @@
+"""Affine maps onto several groups at once. Notation: `training.modules`."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from training.modules.blocks import Blocks, Widths
+
+
+class BlockLinear(nn.Module):
+    """W_u u + W_i i + W_x x + b for groups that all read the same input.  Blocks -> (B, G, H)
+
+    The three matrices are row ranges of one `weight` (D, G * H): training runs a single GEMM, and `parts`
+    gives the summands, which is where a served graph is cut.
+    """
+
+    def __init__(self, widths: Widths, groups: int, width_out: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.widths, self.groups, self.width_out = widths, groups, width_out
+        self.weight = nn.Parameter(torch.empty(widths.total, groups * width_out))
+        self.bias = nn.Parameter(torch.zeros(groups * width_out)) if bias else None
+        _init(self.weight, fan_in=widths.total)
+
+    def forward(self, x: Blocks) -> Tensor:
+        out = x.whole @ self.weight
+        if self.bias is not None:
+            out = out + self.bias
+        return out.unflatten(1, (self.groups, self.width_out))
+
+    def parts(self, x: Blocks) -> tuple[Tensor, Tensor, Tensor]:
+        """The summands (W_u u + b, W_i i, W_x x), each (B, G, H)."""
+        of_user, of_item, of_cross = self.weight.split(self.widths, dim=0)
+        user = x.user @ of_user
+        if self.bias is not None:
+            user = user + self.bias
+        shape = (self.groups, self.width_out)
+        return (
+            user.unflatten(1, shape),
+            (x.item @ of_item).unflatten(1, shape),
+            (x.cross @ of_cross).unflatten(1, shape),
+        )
+
+
+class GroupLinear(nn.Module):
+    """One affine map per group, each on its own input.  (B, G, D) -> (B, G, H)"""
+
+    def __init__(self, groups: int, width_in: int, width_out: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(groups, width_in, width_out))
+        self.bias = nn.Parameter(torch.zeros(groups, 1, width_out)) if bias else None
+        _init(self.weight, fan_in=width_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x.transpose(0, 1) @ self.weight  # (G, B, H)
+        if self.bias is not None:
+            out = out + self.bias
+        return out.transpose(0, 1)
+
+
+def first_layer(
+    width_in: Widths | int, groups: int, width_out: int, *, bias: bool = True
+) -> BlockLinear | GroupLinear:
+    """The map for level 1 (all groups read the blocks) or for a later level (each group its own input)."""
+    if isinstance(width_in, Widths):
+        return BlockLinear(width_in, groups, width_out, bias=bias)
+    return GroupLinear(groups, width_in, width_out, bias=bias)
+
+
+def _init(weight: nn.Parameter, *, fan_in: int) -> None:
+    bound = math.sqrt(3.0 / max(fan_in, 1))
+    nn.init.uniform_(weight, -bound, bound)

@@ -1,0 +1,77 @@
+"""Metrics of a log's predictions, by head and sample space: `ctr.auc[impression]`, `vcr.mse[timed, tab=1]`."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import Task
+from training.data.errors import DataError
+from training.data.log import Log
+from training.metrics import auc, grouped_auc, log_loss, mse, predicted_over_observed, xauc
+
+Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+
+_BY_KIND: dict[str, dict[str, Metric]] = {
+    "binary": {"auc": auc, "log_loss": log_loss, "ratio": predicted_over_observed},
+    "regression": {"mse": mse, "xauc": xauc, "ratio": predicted_over_observed},
+}
+_BETTER_WHEN_SMALLER = {"log_loss", "mse"}
+
+
+def head_metrics(
+    tasks: Iterable[Task],
+    predictions: Mapping[str, NDArray],
+    log: Log,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> dict[str, float]:
+    """Every metric of every head, on its own sample space and on each other space where its label is known.
+
+    Args:
+        predictions: head name -> (N,) in the log's order.
+        slices: name -> (N,) rows of it; each is measured inside the head's own sample space.
+
+    A metric that its rows do not define (one class only) is left out.
+    """
+    found: dict[str, float] = {}
+    for task in tasks:
+        label = log.labels[task.label]
+        known = ~np.isnan(label)
+        groups = {name: known & space for name, space in log.spaces.items()}
+        own = groups[task.space]
+        groups |= {f"{task.space}, {name}": own & rows for name, rows in (slices or {}).items()}
+        for name, rows in groups.items():
+            truth = label[rows].astype(np.float64)
+            guess = np.asarray(predictions[task.name])[rows].astype(np.float64)
+            values = {metric: f(truth, guess) for metric, f in _BY_KIND[task.kind].items()}
+            if task.kind == "binary":
+                values["gauc"] = grouped_auc(truth, guess, log.user_id[rows])
+            found |= {f"{task.name}.{m}[{name}]": v for m, v in values.items() if np.isfinite(v)}
+    return found
+
+
+def criterion(names: Iterable[str], metrics: Mapping[str, float]) -> float:
+    """Mean of the named metrics, each signed so that larger is better.
+
+    Raises:
+        DataError: a metric that was not measured.
+    """
+    total = []
+    for name in names:
+        if name not in metrics:
+            raise DataError(f"criterion {name!r} was not measured (known: {', '.join(metrics)})")
+        metric = name.partition(".")[2].partition("[")[0]
+        total.append(-metrics[name] if metric in _BETTER_WHEN_SMALLER else metrics[name])
+    return float(np.mean(total))
+
+
+def log_slices(log: Log, conditions: Iterable[str]) -> dict[str, NDArray[np.bool_]]:
+    """`tab=1` -> the rows whose raw value of `tab`, on whatever side, reads `1`."""
+    found = {}
+    for condition in conditions:
+        name, _, value = condition.partition("=")
+        columns = [side[name] for side in log.columns.values() if name in side]
+        if not columns:
+            raise DataError(f"slice {condition!r}: the log has no {name!r}")
+        found[condition] = np.array([str(v) == value for v in columns[0].tolist()])
+    return found
