@@ -5,7 +5,7 @@ from service.contract.features import Side
 
 
 class InlineError(EncodeError):
-    """A value of the request that its feature cannot take; `side` and `row` say where in the request it is."""
+    """A value of the request that its feature cannot take; `side` and `row` say where it is."""
 
     def __init__(self, side: Side, cause: EncodeError, row: int) -> None:
         self.side = side

@@ -1,4 +1,4 @@
-"""User and item features from Redis: one round trip for the user and all items, a short timeout, no retries.
+"""User and item features from Redis: one round trip, a short timeout, no retries.
 
 A record is a JSON object under `finerank:f:<scene>:user|item:<id>`; any pipeline may write one.
 """
@@ -6,7 +6,7 @@ A record is a JSON object under `finerank:f:<scene>:user|item:<id>`; any pipelin
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -26,7 +26,7 @@ def record_key(scene: str, kind: Kind, id_: str) -> str:
 
 @dataclass(frozen=True)
 class Records:
-    """What the store holds for one request: a record or None for the user and for each item, in their order.
+    """What the store holds for one request: a record or None for the user and for each item.
 
     `garbled` counts records that are no JSON objects; those are None.
     """
@@ -35,17 +35,17 @@ class Records:
     items: Sequence[Record | None]
     garbled: int = 0
 
-    @classmethod
-    def none(cls, items: int) -> Self:
-        return cls(None, [None] * items)
-
 
 @dataclass(frozen=True)
 class Fetched:
-    """Stored bytes, not read yet: reading hundreds of records is work for a thread, not for the event loop."""
+    """Stored bytes, unread: reading hundreds of records is work for a thread, not for the loop."""
 
     user: bytes | None
     items: Sequence[bytes | None]
+
+    @classmethod
+    def nothing(cls, items: int) -> Self:
+        return cls(None, [None] * items)
 
     def read(self) -> Records:
         user, *items = map(_read, (self.user, *self.items))
@@ -62,7 +62,7 @@ class FeatureStore:
 
     @classmethod
     def from_url(cls, url: str, timeout_s: float = 0.010, *, max_connections: int = 64) -> Self:
-        """A store with connections of its own, which neither retry nor wait: the request has 40 ms."""
+        """A store with connections of its own, which never retry: the request has 40 ms."""
         redis = Redis.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
@@ -88,7 +88,7 @@ class FeatureStore:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
             async with asyncio.timeout(limit_s):
-                values = await self._redis.mget(keys)
+                values = cast("list[bytes | None]", await self._redis.mget(keys))
         except TimeoutError as err:
             raise StoreUnavailable(f"no answer within {limit_s * 1000:.0f} ms") from err
         except (RedisError, OSError) as err:

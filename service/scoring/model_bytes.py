@@ -1,7 +1,7 @@
 """What an ONNX file would load besides itself, read from its bytes without the onnx package.
 
-ONNX is protobuf. This walks the wire format along the few fields that can name another file (external data)
-or code of somebody else (operators of a custom domain), and skips everything else by its length.
+ONNX is protobuf. This walks the wire format along the few fields that can name another file
+(external data) or foreign code (operators of a custom domain), and skips the rest by its length.
 Field numbers: onnx.proto3 of the ONNX project.
 """
 
@@ -30,7 +30,7 @@ _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 8, 13, 14
 
 @dataclass
 class Contents:
-    """Operator domains of all nodes, domains of the functions the file defines, tensors kept elsewhere."""
+    """Domains of the nodes, domains of functions the file defines, tensors kept elsewhere."""
 
     domains: set[str] = field(default_factory=set)
     own_domains: set[str] = field(default_factory=set)

@@ -62,7 +62,7 @@ def load_package(repository: Repository, name: str, version: int, threads: int =
 
 
 def _check_tables(loaded: LoadedModel) -> None:
-    """Look up the last id of every vocabulary: one beyond its table would fail a whole request later."""
+    """Look up the last id of every vocabulary: beyond its table, it would fail a whole request."""
     schema = loaded.schema
     inputs: dict[str, Array] = {}
     for block, (side, dtype, width) in schema.inputs.items():
@@ -98,7 +98,9 @@ def _replay(loaded: LoadedModel) -> None:
         tolerance = 0.0 if dtype == "int32" else VALUE_TOLERANCE
         if name not in golden.encoded:
             raise PackageError(f"{loaded.id}: {NPZ_FILE} has no encoded block {name!r}")
-        _compare(f"{loaded.id}: golden block {name!r}", encoded[name], golden.encoded[name], tolerance)
+        _compare(
+            f"{loaded.id}: golden block {name!r}", encoded[name], golden.encoded[name], tolerance
+        )
     try:
         together = loaded.session.run(encoded)
         alone = _one_by_one(loaded, encoded)

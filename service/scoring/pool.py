@@ -1,4 +1,4 @@
-"""The loaded models of this process: loaded off the event loop, kept while a snapshot needs them."""
+"""The loaded models of this process: loaded off the event loop, kept while they are needed."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from service.scoring.package import LoadedModel, load_package
 
 
 class ModelPool:
-    """`name/version` -> LoadedModel. All methods are called on the event loop; only loading leaves it."""
+    """`name/version` -> LoadedModel. Call it on the event loop; only loading leaves the loop."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class ModelPool:
         self._models: dict[str, LoadedModel] = {}
         self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
         self._wanted_at: dict[str, float] = {}
-        # One at a time: creating a session holds the interpreter lock, two at once would stall requests longer.
+        # One at a time: creating a session holds the interpreter lock and stalls requests.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
         self.problems: dict[str, str] = {}  # model id -> why it could not be loaded
 
@@ -54,8 +54,9 @@ class ModelPool:
     def retain(self, needed: Iterable[str]) -> None:
         """Drop models that no snapshot needs; `needed` are the ids of the snapshots of all scenes.
 
-        A model nobody needs any more stays `grace_s` longer: requests that hold the replaced snapshot find it,
-        a snapshot being prepared does not lose it to another scene's swap, and a rollback finds it warm.
+        A model nobody needs any more stays `grace_s` longer: requests that hold the replaced
+        snapshot find it, a snapshot being prepared does not lose it to another scene's swap, and a
+        rollback finds it warm.
         """
         now = self._clock()
         self._wanted_at.update(dict.fromkeys(needed, now))

@@ -1,4 +1,7 @@
-"""One ONNX graph in ONNX Runtime: loaded from bytes, checked by name, run by name. Only this file imports onnxruntime."""
+"""One ONNX graph in ONNX Runtime: loaded from bytes, checked and run by name.
+
+Only this file imports onnxruntime.
+"""
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping
@@ -25,7 +28,7 @@ _LEAST_ROWS = 2
 
 
 class Stop:
-    """Asks one run to end early, from any thread; the run then raises RunStopped at its next node."""
+    """Asks one run to end early, from any thread; at its next node it raises RunStopped."""
 
     def __init__(self) -> None:
         self._options = _runtime().RunOptions()
@@ -39,9 +42,9 @@ class Stop:
 class Session:
     """A loaded graph. `run` may be called from several threads at once.
 
-    `threads` work on one run. With one, a row's values have the same bits whatever other rows are run with it;
-    with more, ONNX Runtime divides a multiplication by the number of rows and the last bits follow
-    (measured on batched MatMul, 1.31.1), so requests run beside each other rather than each one wider.
+    `threads` work on one run. With one, a row's values have the same bits whatever rows are run
+    with it. With more, ONNX Runtime (1.31.1) divides batched MatMul by the number of rows, and the
+    last bits follow: so requests run beside each other, not each one on several threads.
 
     Raises:
         PackageError: no ONNX, external data, custom operators, or a graph ONNX Runtime refuses.
@@ -68,7 +71,7 @@ class Session:
         self.heads = tuple(o.name for o in self._session.get_outputs())
 
     def check_signature(self, schema: FeatureSchema, heads: Iterable[str]) -> None:
-        """Raise PackageError unless the graph takes exactly the schema's blocks and gives exactly `heads`."""
+        """Raise PackageError unless inputs and outputs are the schema's blocks and `heads`."""
         _same_names(f"{self.label}: input", self.inputs, schema.inputs)
         _same_names(f"{self.label}: head", self.heads, heads)
         for name, (_, dtype, width) in schema.inputs.items():
@@ -95,7 +98,7 @@ class Session:
         """Score rows.
 
         Args:
-            inputs: input name -> (rows, width), C-ordered; a block of one row is repeated for all rows.
+            inputs: input name -> (rows, width), C-ordered; a block of one row is for all rows.
             stop: ends this run early when set.
 
         Returns:
@@ -108,15 +111,13 @@ class Session:
         rows = max(len(block) for block in inputs.values())
         if rows == 0:
             return {name: np.zeros(0, np.float32) for name in self.heads}
-        # ONNX Runtime multiplies a single row by another kernel, which rounds differently: never run just one.
+        # One row alone is multiplied by another kernel, which rounds differently.
         wide = max(rows, _LEAST_ROWS)
         fed = {name: _repeat_last(block, wide) for name, block in inputs.items()}
         if stop is not None and stop.is_set:
             raise RunStopped
         try:
-            outputs = self._session.run(
-                self.heads, fed, None if stop is None else stop._options
-            )
+            outputs = self._session.run(self.heads, fed, None if stop is None else stop._options)
         except Exception as err:
             if stop is not None and stop.is_set:
                 raise RunStopped from err
@@ -125,7 +126,7 @@ class Session:
 
 
 def check_installed(distributions: Iterable[str]) -> None:
-    """Raise RuntimeProblem when two builds of ONNX Runtime overwrite each other in one environment."""
+    """Raise RuntimeProblem when two builds of ONNX Runtime share one environment."""
     found = sorted(set(distributions) & set(_DISTRIBUTIONS))
     if len(found) > 1:
         raise RuntimeProblem(
@@ -142,7 +143,8 @@ def _runtime() -> ModuleType:
         import onnxruntime
     except ImportError as err:
         raise RuntimeProblem(
-            'ONNX Runtime is not installed; run pip install ".[cpu]" (or ".[gpu]" on a CUDA machine)'
+            'ONNX Runtime is not installed; run pip install ".[cpu]"'
+            ' (or ".[gpu]" on a CUDA machine)'
         ) from err
     if hasattr(onnxruntime, "preload_dlls") and _is_installed("onnxruntime-gpu"):
         onnxruntime.preload_dlls()

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: the smaller of its affinity and its cgroup quota, never the host's cores."""
+"""How many CPUs this process may use: by affinity and cgroup quota, never by the host's cores."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _CGROUP = "sys/fs/cgroup"
 
 @dataclass(frozen=True)
 class CpuBudget:
-    """CPUs this process may use, as a number of whole cores that need not be whole, and what says so."""
+    """CPUs this process may use (need not be a whole number), and what says so."""
 
     cpus: float
     source: str
@@ -19,21 +19,21 @@ class CpuBudget:
     def threads(self) -> int:
         """Threads that can be busy at once; at least one.
 
-        Rounded down: two busy threads under a quota of 1.5 CPUs spend it early and are then stopped by the
-        kernel for the rest of each period, which costs more tail latency than the half core is worth.
+        Rounded down: two busy threads under a quota of 1.5 CPUs spend it early and are then stopped
+        by the kernel for the rest of each period: more tail latency than half a core is worth.
         """
         return max(1, int(self.cpus))
 
 
 def cpu_budget(root: Path = Path("/"), affinity: int | None = None) -> CpuBudget:
-    """The budget of this process; `root` and `affinity` (a number of CPUs) are for made-up machines."""
+    """The budget of this process; `root` and `affinity` (in CPUs) are for made-up machines."""
     cpus = affinity if affinity is not None else _affinity()
     budgets = [CpuBudget(float(cpus), f"affinity: {cpus} CPUs"), *cgroup_budgets(root)]
     return min(budgets, key=lambda budget: budget.cpus)
 
 
 def cgroup_budgets(root: Path) -> list[CpuBudget]:
-    """Every CPU quota that binds this process: its own cgroup's and those of the groups around it."""
+    """CPU quotas that bind this process: its own cgroup's and those of the groups around it."""
     budgets = []
     for directory in _cgroup_directories(root):
         if (quota := _quota_v2(directory) or _quota_v1(directory)) is not None:
@@ -53,8 +53,8 @@ def _affinity() -> int:
 def _cgroup_directories(root: Path) -> Iterator[Path]:
     """Directories of this process in the v2 tree and in the v1 cpu tree, innermost first.
 
-    Inside a container the path in /proc/self/cgroup is often the host's, while the mount shows the container's
-    own group at its top: directories that are not there are passed over on the way up.
+    Inside a container the path in /proc/self/cgroup is often the host's, while the mount shows the
+    container's own group at its top: directories that are not there are passed over on the way up.
     """
     for hierarchy, controllers, path in _memberships(root):
         if hierarchy == "0":
@@ -72,7 +72,7 @@ def _cgroup_directories(root: Path) -> Iterator[Path]:
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, list[str], str]]:
-    """(hierarchy id, controllers, path) for each line of /proc/self/cgroup; without one, the v2 root."""
+    """(hierarchy id, controllers, path) of each line of /proc/self/cgroup, else the v2 root."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,0 +1,99 @@
+"""What goes into a ranking, what comes out of it, and what the scorer asks of a plan snapshot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.encode import Column, Counts
+from service.features.resolve import Inline
+from service.fusion import Explanation, Formula
+
+
+class Treatment(Protocol):
+    """What the plan gives one request: a formula, a model, and the arms it comes from."""
+
+    @property
+    def formula_name(self) -> str: ...
+    @property
+    def formula(self) -> Formula: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, float]: ...
+    @property
+    def assignments(self) -> Mapping[str, str]: ...
+    @property
+    def exp_id(self) -> str: ...
+    @property
+    def buckets(self) -> Mapping[str, int]: ...
+    def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]: ...
+
+
+class Snapshot(Protocol):
+    """A compiled plan version."""
+
+    @property
+    def version(self) -> int: ...
+    def assign(
+        self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]
+    ) -> Treatment: ...
+
+
+@dataclass(frozen=True)
+class RankInput:
+    """One request, decoded and checked. `deadline`: an instant of the scorer's clock, in s."""
+
+    request_id: str
+    scene: str
+    ids: Sequence[str]
+    deadline: float
+    user_id: str | None = None
+    user: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+    item_columns: Mapping[str, Column] = field(default_factory=dict)
+    limit: int | None = None
+    explain: bool = False
+    heads: bool = True
+
+    @property
+    def inline(self) -> Inline:
+        return Inline(self.user_id, self.ids, self.user, self.context, self.item_columns)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What `explain` adds. Everything per candidate is in input order."""
+
+    terms: Sequence[Explanation]
+    attributes: Mapping[str, NDArray[np.float64]]
+    scalars: Mapping[str, float]
+    missing: Sequence[str]  # user and context names without a value
+    missing_by_item: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class RankOutput:
+    """The answer. `order`: input positions, best first, at most `limit`; the rest in input order.
+
+    `heads` is empty when nothing was scored or nobody asked. `degraded`: reason -> how many
+    candidates (`bad_feature`: stored values) it concerns.
+    """
+
+    order: NDArray[np.intp]
+    scores: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    heads: Mapping[str, NDArray[np.float32]]
+    treatment: Treatment
+    plan: int
+    degraded: Mapping[str, int]
+    counts: Counts
+    timings_ms: Mapping[str, float]
+    explained: Explained | None = None
+
+    @property
+    def model(self) -> str:
+        """`name/version`."""
+        return self.treatment.model

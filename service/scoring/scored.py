@@ -1,0 +1,104 @@
+"""Score the candidates of one request, from raw values to an order; runs on a worker thread."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.encode import Counts
+from service.features.encoded import Encoded, encode
+from service.features.resolve import missing_names, resolve
+from service.features.store import Fetched
+from service.fusion import order
+from service.scoring.package import LoadedModel
+from service.scoring.ranking import Explained, RankInput, Treatment
+from service.scoring.session import Stop
+from service.scoring.stages import Stages
+
+
+@dataclass(frozen=True)
+class Scored:
+    """N candidates: heads and scores in input order, `order` the best first."""
+
+    heads: Mapping[str, NDArray[np.float32]]
+    scores: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    order: NDArray[np.intp]
+    counts: Counts
+    bad_features: int
+    timings_ms: Mapping[str, float]
+    explained: Explained | None
+
+
+def score(
+    request: RankInput,
+    treatment: Treatment,
+    model: LoadedModel,
+    fetched: Fetched,
+    stop: Stop,
+    clock: Callable[[], float],
+) -> Scored:
+    """Read, encode, run, fuse and order.
+
+    Raises:
+        InlineError: a value of the request that its feature cannot take.
+        RunFailed, RunStopped: see Session.run.
+    """
+    stages, rows = Stages(clock), len(request.ids)
+    with stages.timed("encode"):
+        records = fetched.read()
+        encoded = encode(model.schema, resolve(model.schema, request.inline, records))
+    with stages.timed("run"):
+        heads = model.session.run(encoded.blocks, stop)
+    with stages.timed("fuse"):
+        scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
+        columns, whole = _whole_rows(heads)
+        columns |= encoded.attributes
+        scores = treatment.formula(columns, scalars, rows=rows)
+        valid = scores.valid & whole
+        ranked = order(type(scores)(scores.values, valid))
+    explained = None
+    if request.explain:
+        with stages.timed("explain"):
+            explained = _explained(treatment, model, encoded, columns, scalars)
+    return Scored(
+        heads=heads,
+        scores=np.where(valid, scores.values, np.nan),
+        valid=valid,
+        order=ranked,
+        counts=encoded.counts,
+        bad_features=encoded.bad_features + records.garbled,
+        timings_ms=stages.ms,
+        explained=explained,
+    )
+
+
+def _whole_rows(
+    heads: Mapping[str, NDArray[np.float32]],
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+    """Heads for the formula, and which rows have all of them.
+
+    A model that gives NaN for one head has computed nothing for that candidate: its other heads
+    become NaN for the formula too, so that functions across the candidates leave it out.
+    """
+    whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])
+    columns = {name: np.where(whole, values, np.nan) for name, values in heads.items()}
+    return {name: values.astype(np.float64) for name, values in columns.items()}, whole
+
+
+def _explained(
+    treatment: Treatment,
+    model: LoadedModel,
+    encoded: Encoded,
+    columns: Mapping[str, NDArray[np.float64]],
+    scalars: Mapping[str, float],
+) -> Explained:
+    missing, missing_by_item = missing_names(model.schema, encoded.raw)
+    return Explained(
+        terms=treatment.formula.explain(columns, scalars, rows=encoded.raw.rows),
+        attributes=encoded.attributes,
+        scalars=scalars,
+        missing=missing,
+        missing_by_item=missing_by_item,
+    )
