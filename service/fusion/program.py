@@ -1,0 +1,113 @@
+"""A compiled formula as a flat list of NumPy steps, and the scores of running it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.fusion.functions import Members, Value
+
+MEMBERS = 0  # the slot that holds the candidates set functions look at
+
+Columns = Mapping[str, NDArray[np.floating] | Sequence[float]]
+
+
+class MissingInput(LookupError):
+    """A call that lacks a value which the formula uses: nothing is defaulted here."""
+
+    def __init__(self, name: str, given: Mapping[str, object]) -> None:
+        super().__init__(f"the formula uses {name!r}; given are: {', '.join(sorted(given))}")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Fused scores in input order.
+
+    Attributes:
+        values: (N,) float64; NaN where invalid.
+        valid: (N,) bool; False where the arithmetic has no answer.
+    """
+
+    values: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+
+def order(scores: Scores) -> NDArray[np.intp]:
+    """Input positions by descending score, ties by input order, then the invalid ones."""
+    keys = np.where(scores.valid, -scores.values, np.inf)
+    return np.argsort(keys, kind="stable")
+
+
+@dataclass(frozen=True)
+class Step:
+    """slots[out] = call(*slots[inputs])."""
+
+    out: int
+    call: Callable[..., Value]
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps over numbered slots, in an order in which every input is there before it is used.
+
+    Attributes:
+        constants: initial slots; None where an input or a step fills it.
+        columns: (slot, name) of what is read per candidate.
+        scalars: (slot, name) of what is read per request.
+        rank_in: the slot of the input position, if used.
+        steps: all steps.
+        score: the slot of the score, filled by the first `scored` steps; the rest is for explain.
+        across: whether any step looks across the candidate set.
+    """
+
+    constants: tuple[float | None, ...]
+    columns: tuple[tuple[int, str], ...]
+    scalars: tuple[tuple[int, str], ...]
+    rank_in: int | None
+    steps: tuple[Step, ...]
+    score: int
+    scored: int
+    across: bool
+
+    def run(
+        self, columns: Columns, scalars: Mapping[str, float], rows: int, *, all_steps: bool = False
+    ) -> tuple[list[Value | Members], Scores]:
+        """(every slot, scores). Set functions see exactly the candidates that end up valid.
+
+        A candidate that turns out invalid leaves the set, and what is across the set is computed
+        again, until nobody else leaves: at most N + 1 rounds, one when no function is across it.
+        """
+        slots = self._inputs(columns, scalars, rows)
+        steps = self.steps if all_steps else self.steps[: self.scored]
+        members = np.ones(rows, dtype=np.bool_)
+        with np.errstate(all="ignore"):
+            while True:
+                slots[MEMBERS] = members
+                for step in steps:
+                    slots[step.out] = step.call(*[slots[i] for i in step.inputs])
+                values = np.broadcast_to(np.asarray(slots[self.score], np.float64), (rows,))
+                valid = np.isfinite(values) & members
+                if not self.across or np.array_equal(valid, members):
+                    return slots, Scores(np.where(valid, values, np.nan), valid)
+                members = valid
+
+    def _inputs(
+        self, columns: Columns, scalars: Mapping[str, float], rows: int
+    ) -> list[Value | Members]:
+        slots: list[Value | Members] = list(self.constants)  # type: ignore[arg-type]  # filled below
+        for slot, name in self.columns:
+            if name not in columns:
+                raise MissingInput(name, columns)
+            column = np.asarray(columns[name], dtype=np.float64)
+            if column.shape != (rows,):
+                raise ValueError(f"column {name!r} has shape {column.shape}; expected ({rows},)")
+            slots[slot] = column
+        for slot, name in self.scalars:
+            if name not in scalars:
+                raise MissingInput(name, scalars)
+            slots[slot] = float(scalars[name])
+        if self.rank_in is not None:
+            slots[self.rank_in] = np.arange(1.0, rows + 1)
+        return slots
