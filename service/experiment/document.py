@@ -1,0 +1,128 @@
+"""The plan document of DESIGN §6 as frozen types: who gets which formula and model in one scene.
+
+Shapes and bounds of single values are checked here; what several values must agree on is in `rules`.
+Strict: a number is a JSON number, an unknown key is an error, nothing is converted.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.contract.features import Name
+
+BUCKETS = 10_000
+UNSTATED_BOUND = 100.0  # weights of the structured forms lie in -100 … 100 unless the plan says otherwise
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]  # layer, experiment, arm
+Scene = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
+LetKey = Annotated[
+    str, Field(pattern=rf"^{_IDENTIFIER}(\( *{_IDENTIFIER}( *, *{_IDENTIFIER})* *\))?$")
+]
+Unit = Annotated[str, Field(pattern=rf"^(user_id|request_id|context\.{_IDENTIFIER})$")]
+Bucket = Annotated[int, Field(ge=0, lt=BUCKETS)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Param(_Strict):
+    """A number of a formula that experiments may change within its bounds."""
+
+    value: Number
+    min: Number
+    max: Number
+
+
+class Term(_Strict):
+    """One head of an additive form: weight·head. A bare number is its weight."""
+
+    weight: Number
+    min: Number = -UNSTATED_BOUND
+    max: Number = UNSTATED_BOUND
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_weight(cls, given: Any) -> Any:
+        return {"weight": given} if isinstance(given, int | float) else given
+
+
+class Factor(Term):
+    """One head of a multiplicative form: (bias + scale·head)^weight; a bare number is head^number."""
+
+    bias: Number = 0.0
+    scale: Number = 1.0
+
+
+class Videolen(_Strict):
+    """How a structured form is combined with f(videolen_s); `scale_s` in seconds."""
+
+    fn: Literal["linear", "log1p", "sqrt", "sigmoid", "tanh", "saturate", "decay"]
+    scale_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    combine: Literal["*", "/"]
+
+
+class FormulaSpec(_Strict):
+    """A formula, as text (`score`) or in one of the structured forms that expand to text."""
+
+    score: str | None = None
+    multiplicative: Annotated[dict[Name, Factor], Field(min_length=1)] | None = None
+    additive: Annotated[dict[Name, Term], Field(min_length=1)] | None = None
+    videolen: Videolen | None = None
+    let: dict[LetKey, str] = {}
+    params: dict[Name, Param] = {}
+
+
+class Default(_Strict):
+    """What everybody gets whom no experiment takes."""
+
+    formula: Name
+
+
+class Settings(_Strict):
+    """What an arm changes against the default."""
+
+    params: dict[Name, Number] = {}
+    formula: Name | None = None
+    let: dict[LetKey, str] = {}
+    model: str | None = None
+
+
+class Arm(_Strict):
+    """One alternative of an experiment; `share` is relative to the other arms'."""
+
+    name: Label
+    share: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    set: Settings = Settings()
+
+
+class Experiment(_Strict):
+    """A test on inclusive bucket ranges of its layer."""
+
+    name: Label
+    buckets: tuple[tuple[Bucket, Bucket], ...]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+
+
+class Layer(_Strict):
+    """An orthogonal slice of the traffic with its own salt: a unit is in one experiment of it at most."""
+
+    name: Label
+    salt: Annotated[str, Field(min_length=1, max_length=128)]
+    unit: Unit = "user_id"
+    experiments: tuple[Experiment, ...] = ()
+
+
+class Plan(_Strict):
+    """One scene's plan. `deadline_ms` is the default time budget of a request."""
+
+    format: Literal[1]
+    scene: Scene
+    model: str
+    deadline_ms: Annotated[float, Field(ge=1, le=5000, allow_inf_nan=False)] = 40.0
+    formulas: Annotated[dict[Name, FormulaSpec], Field(min_length=1)]
+    default: Default
+    layers: tuple[Layer, ...] = ()
+    force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"

@@ -1,0 +1,88 @@
+"""A plan ready to serve: immutable, compiled, checked; requests read it with no lock and no network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.experiment.assignment import LayerSlots, layer_slots, unit_of
+from service.experiment.document import Plan
+from service.experiment.errors import PlanInvalid
+from service.experiment.findings import Finding, errors
+from service.experiment.rules import agree
+from service.experiment.treatments import Compiler, Models, Treatment
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a scene's plan with all its treatments. `models`: every reachable "name/version"."""
+
+    scene: str
+    version: int
+    plan: Plan
+    deadline_ms: float
+    models: frozenset[str]
+    layers: tuple[LayerSlots, ...]
+    treatments: Mapping[tuple[int, ...], Treatment]  # choice of each layer -> treatment
+    forced: Mapping[str, tuple[int | None, ...]]  # user id -> choice of each layer, None: by hash
+
+    def assign(
+        self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]
+    ) -> Treatment:
+        """The treatment of a request: one hash a layer (two where an experiment is), one lookup."""
+        forced = self.forced.get(user_id, ()) if user_id else ()
+        buckets: dict[str, int] = {}
+        choices = []
+        for place, layer in enumerate(self.layers):
+            unit = unit_of(layer.unit, user_id, request_id, context)
+            choice = 0
+            if unit is not None:
+                buckets[layer.name], choice = layer.choose(unit)
+            if forced and (by_force := forced[place]) is not None:
+                choice = by_force
+            choices.append(choice)
+        found = self.treatments[tuple(choices)]
+        return replace(found, buckets=buckets) if buckets else found
+
+
+def check_plan(plan: Plan, models: Models) -> list[Finding]:
+    """Everything wrong or doubtful: errors first. Compiles and runs dry every treatment."""
+    findings = agree(plan)
+    if not errors(findings):
+        compiler = Compiler(plan, models)
+        compiler.compile_all()
+        findings += compiler.findings
+    return sorted(findings, key=lambda f: f.severity != "error")
+
+
+def compile_snapshot(plan: Plan, version: int, models: Models) -> Snapshot:
+    """Compile, run dry on the golden rows, and assign once.
+
+    Raises:
+        PlanInvalid: with every finding, when one of them is an error.
+    """
+    findings = agree(plan)
+    compiler = Compiler(plan, models)
+    treatments = {} if errors(findings) else compiler.compile_all()
+    findings += compiler.findings
+    if errors(findings):
+        raise PlanInvalid(findings)
+    layers = tuple(map(layer_slots, plan.layers))
+    forced = {
+        user: tuple(
+            layer.choices[entries[layer.name]] if layer.name in entries else None
+            for layer in layers
+        )
+        for user, entries in plan.force.items()
+    }
+    snapshot = Snapshot(
+        scene=plan.scene,
+        version=version,
+        plan=plan,
+        deadline_ms=plan.deadline_ms,
+        models=frozenset(t.model for t in treatments.values()),
+        layers=layers,
+        treatments=treatments,
+        forced=forced,
+    )
+    snapshot.assign("1", "1", {})
+    return snapshot

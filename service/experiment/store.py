@@ -1,0 +1,233 @@
+"""Plans in Redis: immutable versions, a pointer moved by compare-and-set, an audit stream.
+
+Keys (the braces are literal: a hash tag, so that a scene lies in one cluster slot):
+`finerank:{feed}:plan:v:<n>`, `finerank:{feed}:plan:live`, `finerank:{feed}:audit` (stream),
+`finerank:{feed}:replicas` (hash), channel `finerank:plans`; and `finerank:scenes` (set), the index of scenes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from service.experiment.connection import Client
+from service.experiment.errors import DamagedPlan, StaleVersion, UnknownVersion
+
+CHANNEL = "finerank:plans"
+SCENES = "finerank:scenes"
+
+# KEYS: pointer, audit stream. ARGV: expected version or "", body, prefix of version keys, channel, scene,
+# then the audit entry. Compares, picks the next free number (versions only grow, none is overwritten),
+# writes, moves the pointer, and tells: all or nothing. -> {1, new version} or {0, live version or ""}
+_PUBLISH = """
+local live = redis.call('GET', KEYS[1]) or ''
+if live ~= ARGV[1] then return {0, live} end
+local version = (tonumber(live) or 0) + 1
+while redis.call('EXISTS', ARGV[3] .. version) == 1 do version = version + 1 end
+redis.call('SET', ARGV[3] .. version, ARGV[2])
+redis.call('SET', KEYS[1], version)
+redis.call('XADD', KEYS[2], '*', 'version', version, 'from', live, unpack(ARGV, 6))
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return {1, tostring(version)}
+"""
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """A published document, as it was given, with who published it, why and when (RFC 3339, UTC)."""
+
+    version: int
+    plan: Mapping[str, Any]
+    author: str
+    message: str
+    published_at: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One line of a scene's history. `replaced`: the version before; `rollback_to`: the one repeated."""
+
+    version: int
+    replaced: int | None
+    rollback_to: int | None
+    author: str
+    message: str
+    published_at: str
+
+
+class PlanStore:
+    """The plans of all scenes in one Redis. Every method raises the client's errors when it is down."""
+
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+        self._publish = redis.register_script(_PUBLISH)
+
+    async def scenes(self) -> list[str]:
+        """Scenes that were ever published, sorted."""
+        return sorted(name.decode() for name in await self._redis.smembers(SCENES))
+
+    async def live(self, scene: str) -> int | None:
+        """The live version of a scene; None when it has no plan."""
+        return (await self.live_all([scene]))[scene]
+
+    async def live_all(self, scenes: Sequence[str]) -> dict[str, int | None]:
+        """The live version of each scene, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for scene in scenes:
+                pipe.get(_key(scene, "plan:live"))
+            found = await pipe.execute()
+        return {s: None if v is None else int(v) for s, v in zip(scenes, found, strict=True)}
+
+    async def get(self, scene: str, version: int) -> StoredPlan:
+        """A version, live or not.
+
+        Raises:
+            UnknownVersion: the scene has no such version.
+            DamagedPlan: the stored bytes are not what was published.
+        """
+        body = await self._redis.get(_key(scene, f"plan:v:{version}"))
+        if body is None:
+            raise UnknownVersion(scene, version)
+        return read_body(body, version, f"version {version} of scene {scene!r}")
+
+    async def publish(
+        self,
+        scene: str,
+        plan: Mapping[str, Any],
+        *,
+        expected: int | None,
+        author: str = "",
+        message: str = "",
+        rollback_to: int | None = None,
+    ) -> int:
+        """Make a document the live plan, if `expected` is still live (None: if the scene has no plan).
+
+        Returns:
+            The new version.
+
+        Raises:
+            StaleVersion: another version is live; nothing was written.
+        """
+        stored = StoredPlan(0, plan, author, message, _now())
+        entry = {
+            "author": author,
+            "message": message,
+            "published_at": stored.published_at,
+            "rollback_to": rollback_to or "",
+        }
+        # Not in the script: the index has another cluster slot. A scene in it without a plan does no harm.
+        await cast(Any, self._redis.sadd(SCENES, scene))
+        done, version = await self._publish(
+            keys=[_key(scene, "plan:live"), _key(scene, "audit")],
+            args=[
+                "" if expected is None else expected,
+                write_body(stored),
+                _key(scene, "plan:v:"),
+                CHANNEL,
+                scene,
+                *(part for pair in entry.items() for part in pair),
+            ],
+        )
+        if not done:
+            raise StaleVersion(scene, expected, _int(version))
+        return int(version)
+
+    async def rollback(
+        self, scene: str, to: int, *, expected: int | None, author: str = "", message: str = ""
+    ) -> int:
+        """Publish the document of an old version again, as a new version.
+
+        Raises:
+            UnknownVersion: the scene has no version `to`.
+            StaleVersion: another version than `expected` is live.
+        """
+        old = await self.get(scene, to)
+        return await self.publish(
+            scene,
+            old.plan,
+            expected=expected,
+            author=author,
+            message=message or f"rollback to {to}",
+            rollback_to=to,
+        )
+
+    async def history(self, scene: str, limit: int = 100) -> list[Publication]:
+        """Publications of a scene, newest first."""
+        entries = await self._redis.xrevrange(_key(scene, "audit"), count=limit)
+        return [_publication({k.decode(): v.decode() for k, v in e.items()}) for _, e in entries]
+
+    async def report(self, scene: str, replica: str, text: str) -> None:
+        """Say what a replica runs, or why it refuses."""
+        await cast(Any, self._redis.hset(_key(scene, "replicas"), replica, text))
+
+    async def replicas(self, scene: str) -> dict[str, str]:
+        """Replica -> what it said last."""
+        found = await cast(Any, self._redis.hgetall(_key(scene, "replicas")))
+        return {name.decode(): text.decode() for name, text in sorted(found.items())}
+
+    async def forget(self, scene: str, replica: str) -> None:
+        """Take a replica that stops out of the list."""
+        await cast(Any, self._redis.hdel(_key(scene, "replicas"), replica))
+
+
+def write_body(stored: StoredPlan, **more: Any) -> str:
+    """A publication as JSON, with the digest of its document; `version` is not in it, `more` is."""
+    return json.dumps(
+        {
+            "plan": stored.plan,
+            "sha256": plan_digest(stored.plan),
+            "author": stored.author,
+            "message": stored.message,
+            "published_at": stored.published_at,
+            **more,
+        }
+    )
+
+
+def read_body(body: bytes, version: int, what: str) -> StoredPlan:
+    """The publication in `body`; `what` names it in errors.
+
+    Raises:
+        DamagedPlan: no such JSON, or a document whose digest is another.
+    """
+    try:
+        fields = json.loads(body)
+        stored = StoredPlan(
+            version, fields["plan"], fields["author"], fields["message"], fields["published_at"]
+        )
+        digest = fields["sha256"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise DamagedPlan(f"{what} is damaged: {type(err).__name__} {err}") from err
+    if plan_digest(stored.plan) != digest:
+        raise DamagedPlan(f"{what} is damaged: its document does not match its digest")
+    return stored
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """SHA-256 of a document, whatever its whitespace."""
+    return hashlib.sha256(json.dumps(plan, separators=(",", ":")).encode()).hexdigest()
+
+
+def _key(scene: str, rest: str) -> str:
+    return f"finerank:{{{scene}}}:{rest}"
+
+
+def _publication(entry: Mapping[str, str]) -> Publication:
+    return Publication(
+        version=int(entry["version"]),
+        replaced=_int(entry["from"]),
+        rollback_to=_int(entry["rollback_to"]),
+        author=entry["author"],
+        message=entry["message"],
+        published_at=entry["published_at"],
+    )
+
+
+def _int(text: str | bytes) -> int | None:
+    return int(text) if text else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
