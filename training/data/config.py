@@ -185,12 +185,10 @@ class RateTable(_Strict):
 
     by: Annotated[tuple[Name, ...], Field(min_length=1, max_length=2)]
     outcomes: tuple[Name, ...] | None = None  # None: all
-    within_days: Annotated[int, Field(ge=1)] | None = None  # only that many days before the row's
 
     @property
     def stem(self) -> str:
-        words = "_".join(name.removesuffix("_id") for name in self.by)
-        return words if self.within_days is None else f"{words}_{self.within_days}d"
+        return "_".join(name.removesuffix("_id") for name in self.by)
 
 
 class Recent(_Strict):

@@ -18,7 +18,6 @@ from training.data.tables import DAY
 MILLIONTHS = 1_000_000
 DECIMALS = 5
 IMPRESSIONS = "impressions"  # log1p of how many
-_PAST_ANY_DAY = 100_000_000
 _COUNT = "@count"
 _PLACE = "@place"
 
@@ -29,7 +28,6 @@ class Rates:
 
     keys: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
-    within_days: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,7 +73,7 @@ class Rates:
         rows = frame.select(DAY, *self.keys).with_row_index("@at")
         if frame.schema[self.keys[-1]] == pl.List:
             rows = rows.explode(self.keys[-1], empty_as_null=False)
-        rows = rows.filter(pl.col(DAY).is_between(self._first_day(day), day, closed="left"))
+        rows = rows.filter(pl.col(DAY) < day)
         daily = self._daily(frame, labels, rows).drop(DAY)
         sums = daily.group_by(self.keys, maintain_order=True).sum().sort(self.keys)
         return sums.select(*self.keys).hstack(self._numbers(sums))
@@ -105,20 +103,10 @@ class Rates:
         sums = [c for c in daily.columns if c not in (*self.keys, DAY)]
         totals = np.zeros((len(daily) + 1, len(sums)), np.int64)
         np.cumsum(daily.select(sums).to_numpy(), axis=0, out=totals[1:])
-        group = daily.select(pl.struct(self.keys).rle_id()).to_series().to_numpy().astype(np.int64)
-        days = daily[DAY].to_numpy()
-        first = {day: self._first_day(day) for day in np.unique(days).tolist()}
-        starts = np.array([first[day] for day in days.tolist()], np.int64)
-        # rows are sorted by key and day, so this code rises and finds where each row's window begins
-        begin = np.searchsorted(group * _PAST_ANY_DAY + days, group * _PAST_ANY_DAY + starts)
-        before = totals[:-1] - totals[begin]
-        return daily.select(*self.keys, DAY).hstack(pl.DataFrame(before, schema=sums))
-
-    def _first_day(self, day: int) -> int:
-        if self.within_days is None:
-            return 0
-        date = np.datetime64(f"{day // 10_000:04d}-{day // 100 % 100:02d}-{day % 100:02d}")
-        return int(str(date - self.within_days).replace("-", ""))
+        group = daily.select(pl.struct(self.keys).rle_id()).to_series().to_numpy()
+        begin = np.searchsorted(group, group)  # rows are sorted by key, then day
+        before = pl.DataFrame(totals[:-1] - totals[begin], schema=sums)
+        return daily.select(*self.keys, DAY).hstack(before)
 
     def _numbers(self, sums: pl.DataFrame) -> pl.DataFrame:
         """Sums -> rates and log1p counts, rounded."""

@@ -15,7 +15,7 @@ from training.data.config import (
     SpaceColumn,
 )
 from training.data.errors import DataError
-from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Table, Tables, read_tables
+from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Table, Tables, read_table
 from training.data.typed import days_of, ids_of, numeric, with_ids
 
 MISSING = ("-124", "UNKNOWN")
@@ -130,22 +130,21 @@ def load(directory: Path, *, include_random: bool = False) -> Tables:
     logs = sorted(path for pattern in patterns for path in folder.glob(pattern))
     if not logs:
         raise DataError(f"{folder} holds no {' or '.join(patterns)}")
-    name = logs[0].name if len(logs) == 1 else f"{logs[0].name} and {len(logs) - 1} more"
     return Tables(
-        log=_log(Table(name, read_tables(logs))),
+        log=_log(read_table(logs)),
         users=with_ids(_one(folder, "user_features_*.csv"), "user_id"),
         items=with_ids(_one(folder, "video_features_basic_*.csv"), "video_id"),
     )
 
 
 def _log(raw: Table) -> Table:
-    time = numeric(raw.column("time_ms"), raw.name, "time_ms")
-    played = numeric(raw.column("play_time_ms"), raw.name, "play_time_ms")
-    lasts = numeric(raw.column("duration_ms"), raw.name, "duration_ms")
-    hourmin = numeric(raw.column("hourmin"), raw.name, "hourmin")
+    time = numeric(raw.column("time_ms"), raw.source, "time_ms")
+    played = numeric(raw.column("play_time_ms"), raw.source, "play_time_ms")
+    lasts = numeric(raw.column("duration_ms"), raw.source, "duration_ms")
+    hourmin = numeric(raw.column("hourmin"), raw.source, "hourmin")
     frame = raw.frame.with_row_index(ROW).with_columns(
         pl.col(ROW).cast(pl.Int64),
-        days_of(raw.column("date"), raw.name, "date").alias(DAY),
+        days_of(raw.column("date"), raw.source, "date").alias(DAY),
         ids_of(raw, "user_id").alias(USER),
         ids_of(raw, "video_id").alias(ITEM),
         time.cast(pl.Int64).fill_null(0).alias(ORDER),
@@ -154,7 +153,7 @@ def _log(raw: Table) -> Table:
     ratio = pl.DataFrame({"played": played, "lasts": lasts}).select(
         pl.when(pl.col("lasts") > 0).then(pl.col("played") / pl.col("lasts")).alias("@play_ratio")
     )
-    return Table(raw.name, frame.hstack(ratio))
+    return Table(raw.source, frame.hstack(ratio))
 
 
 def _one(folder: Path, pattern: str) -> Table:
@@ -162,4 +161,4 @@ def _one(folder: Path, pattern: str) -> Table:
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
         raise DataError(f"{folder} must hold one {pattern} (found: {names})")
-    return Table(found[0].name, read_tables(found))
+    return read_table(found)

@@ -50,7 +50,7 @@ def place(table: RateTable, mapping: ColumnsConfig, history: HistoryConfig) -> O
     keys = sorted(table.by, key=lambda name: ("user", "item", "context").index(sides[name]))
     if features[keys[0]].kind == "multi":
         raise DataError(f"{said}: {keys[0]!r} is a list; a list can only be looked up, by the user's map")
-    rates = Rates(tuple(keys), outcomes, table.within_days)
+    rates = Rates(tuple(keys), outcomes)
     match [sides[key] for key in keys]:
         case ["user"] | ["item"] as only:
             return Own(only[0], rates, table.stem)

@@ -25,8 +25,8 @@ class TableReader:
 
     load: Callable[[Path], Tables]
     mapping: ColumnsConfig
-    history: HistoryConfig = HistoryConfig()
-    chosen: FeaturesConfig = FeaturesConfig()
+    history: HistoryConfig
+    chosen: FeaturesConfig
 
     def read(self, directory: Path, days: Days | None = None) -> Log:
         log = log_of(assemble(self.load(directory), self.mapping), self.history)
@@ -57,8 +57,8 @@ def log_of(assembled: Assembled, history: HistoryConfig) -> Log:
         placed = place(table, mapping, history)
         numbers = placed.rates.of_rows(frame, labels)
         if isinstance(placed, Own):
-            for at, feature in enumerate(placed.features):
-                columns[placed.side][feature.name] = numbers[:, at]
+            for at, own in enumerate(placed.features):
+                columns[placed.side][own.name] = numbers[:, at]
         else:
             columns[placed.lookup.side][placed.lookup.name] = numbers
     return Log(

@@ -77,7 +77,7 @@ def _own(placed: Own, assembled: Assembled, static: pl.DataFrame, as_of: int) ->
 
 
 def _maps(placed: Pair, assembled: Assembled, static: pl.DataFrame, as_of: int) -> list[Any]:
-    source, key = placed.rates.keys
+    source = placed.rates.keys[0]
     known = placed.rates.as_of(assembled.frame, assembled.labels, as_of)
     maps: dict[str, dict[str, list[float]]] = {}
     for owner, looked_up, *numbers in known.iter_rows():

@@ -12,17 +12,36 @@ ROW, DAY, USER, ITEM, ORDER = "@row", "@day", "@user", "@item", "@order"
 ID = "@id"  # of a users or items table
 
 
+@dataclass(frozen=True)
+class Source:
+    """The files that a frame is read from, one after the other, with their rows: what sentences name."""
+
+    files: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        first = self.files[0][0]
+        return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
+
+    def place(self, row: int) -> tuple[str, int]:
+        """A row of the frame -> its file and the 0-based row in there."""
+        for name, rows in self.files:
+            if row < rows:
+                return name, row
+            row -= rows
+        raise IndexError(row)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A frame and the name that sentences about it use."""
+    """A frame and where it comes from."""
 
-    name: str
+    source: Source
     frame: pl.DataFrame
 
     def column(self, name: str) -> pl.Series:
         if name not in self.frame.columns:
             known = [c for c in self.frame.columns if not c.startswith("@")]
-            raise MissingColumn(self.name, name, known)
+            raise MissingColumn(str(self.source), name, known)
         return self.frame[name]
 
     def has(self, name: str) -> bool:
@@ -45,12 +64,29 @@ class Tables:
         return {"user": self.users, "item": self.items}.get(side)
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """A CSV file with every cell as text, or a Parquet file as it is.
+def read_table(paths: list[Path]) -> Table:
+    """The files one after the other; all must have the columns of the first.
 
     Raises:
-        DataError: no such file, another ending, or not what the ending says.
+        DataError: a file that is missing, broken or of another shape than the first.
     """
+    frames = [_frame(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if set(frame.columns) != set(frames[0].columns):
+            differing = sorted(set(frame.columns) ^ set(frames[0].columns))
+            raise DataError(
+                f"{path.name} and {paths[0].name} differ in columns: {', '.join(differing)}"
+            )
+    source = Source(tuple((p.name, len(f)) for p, f in zip(paths, frames, strict=True)))
+    try:
+        frame = pl.concat([f.select(frames[0].columns) for f in frames], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as err:
+        raise DataError(f"{source} do not fit together: {str(err).splitlines()[0]}") from err
+    return Table(source, frame)
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    """A CSV file with every cell as text, or a Parquet file as it is."""
     try:
         match path.suffix:
             case ".csv":
@@ -62,19 +98,3 @@ def read_table(path: Path) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as err:
         raise DataError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
     raise DataError(f"{path} is neither .csv nor .parquet")
-
-
-def read_tables(paths: list[Path]) -> pl.DataFrame:
-    """The files one after the other; all must have the columns of the first."""
-    frames = [read_table(path) for path in paths]
-    for path, frame in zip(paths, frames, strict=True):
-        if set(frame.columns) != set(frames[0].columns):
-            differing = sorted(set(frame.columns) ^ set(frames[0].columns))
-            raise DataError(
-                f"{path.name} and {paths[0].name} differ in columns: {', '.join(differing)}"
-            )
-    try:
-        return pl.concat([f.select(frames[0].columns) for f in frames], how="vertical_relaxed")
-    except pl.exceptions.PolarsError as err:
-        names = ", ".join(p.name for p in paths)
-        raise DataError(f"{names} do not fit together: {str(err).splitlines()[0]}") from err
