@@ -84,10 +84,10 @@ def _factors(tree: Node) -> list[Node]:
             case Number(value=1):
                 continue
             case _:
-                factors.append(Call("/", (Number(1), node)) if divides else node)
+                factors.append(Call("/", (Number(1.0), node)) if divides else node)
     if negative:
-        factors.insert(0, Call(UNARY_MINUS, (Number(1),)))
-    return factors or [Number(1)]
+        factors.insert(0, Call(UNARY_MINUS, (Number(1.0),)))
+    return factors or [Number(1.0)]
 
 
 def explanations(

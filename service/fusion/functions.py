@@ -1,8 +1,8 @@
 """Every function and operator of the language: one table from name to NumPy.
 
 One rule carries the arithmetic policy: **a value that is not finite means "invalid candidate"**,
-and no function makes a finite value of one that is not. Most NumPy arithmetic keeps the rule by itself
-(inf - inf and 0 * inf are NaN); where it does not (1 / inf = 0, exp(-inf) = 0, NaN ^ 0 = 1),
+and no function makes a finite value of one that is not. Most NumPy arithmetic keeps the rule by
+itself (inf - inf and 0 * inf are NaN); where it does not (1 / inf = 0, exp(-inf) = 0, NaN ^ 0 = 1),
 `_carry` restores it. `if`, `and` and `or` select, so only what they select can invalidate.
 
 Values are float64, one per candidate or one for all. Booleans are 1.0 and 0.0; NaN when invalid.

@@ -6,6 +6,7 @@ The parser is LALR: it keeps its own stack, so no text can exhaust Python's.
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 
@@ -93,7 +94,7 @@ def _parse(source: str, start: str, where: str) -> object:
                 raise FormulaError(problem, source=source, span=_span(token), where=where)
         return parser.feed_eof()  # type: ignore[no-untyped-call]
     except UnexpectedCharacters as error:
-        raise _unexpected_character(source, error.pos_in_stream or 0, where) from None
+        raise _unexpected_character(source, cast(int, error.pos_in_stream), where) from None
     except UnexpectedToken as error:
         raise _unexpected_token(source, error, opened, where) from None
 

@@ -51,7 +51,7 @@ class Scope:
     def not_a_function(self, name: str) -> tuple[str, str | None]:
         """(sentence, suggestion) for a name that cannot be called."""
         if name in self.meanings:
-            return f"{name} is a {self.meanings[name]}, not a function", None
+            return f"{name} is {_a(self.meanings[name])}, not a function", None
         functions = [let.signature.name for let in self.lets.values() if let.signature.parameters]
         return _unknown("function", name, [*functions, *NAMED])
 
@@ -109,8 +109,12 @@ def _unknown(what: str, name: str, known: list[str]) -> tuple[str, str | None]:
     return f"unknown {what} {name[:64]!r}{meant} (known: {listed})", suggestion
 
 
+def _a(meaning: Meaning) -> str:
+    return f"an {meaning}" if meaning == "attribute" else f"a {meaning}"
+
+
 def _clash(name: str, one: Meaning, other: Meaning) -> FormulaError:
-    twice = f"two {one}s" if one == other else f"both a {one} and a {other}"
+    twice = f"two {one}s" if one == other else f"both {_a(one)} and {_a(other)}"
     message = f"{name!r} is {twice}: a name has one meaning"
     return FormulaError(message, source=name, span=(0, len(name)), where=other)
 
@@ -124,7 +128,7 @@ def _check_parameters(let: Let, meanings: Mapping[str, Meaning]) -> None:
             message = f"{parameter!r} is a parameter twice"
             raise FormulaError(message, source=let.key, span=place, where="let")
         if parameter in meanings:
-            message = f"parameter {parameter!r} has the name of a {meanings[parameter]}"
+            message = f"parameter {parameter!r} has the name of {_a(meanings[parameter])}"
             raise FormulaError(message, source=let.key, span=place, where="let")
 
 
