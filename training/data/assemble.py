@@ -1,4 +1,4 @@
-"""Tables + mapping -> what training and the serving records share: typed feature frames, labels, spaces."""
+"""Tables + mapping -> typed features, labels and spaces, which training and records share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ KEYS = (ROW, DAY, USER, ITEM, ORDER)
 
 @dataclass(frozen=True, eq=False)
 class Assembled:
-    """A log ready to be counted: `frame` has @row @day @user @item @order and every feature by its name.
+    """A log ready to be counted: `frame` has KEYS and every feature by its name.
 
-    `sides` holds the side tables as typed features with @id: what a record of an unseen user or item knows.
+    `sides` holds the side tables as typed features with @id: what an unseen user or item is known by.
     Dates that ages are counted from stay dates in both.
     """
 
@@ -39,15 +39,18 @@ def assemble(tables: Tables, mapping: ColumnsConfig) -> Assembled:
     """Type every mapped column and join the side tables to the log.
 
     Raises:
-        DataError: a mapped column that is in neither table, or a cell that does not fit, with its row.
+        DataError: a mapped column that no table has, or a cell that does not fit, with its row.
     """
     frame = tables.log.frame.select(KEYS)
     sides: dict[Side, pl.DataFrame] = {}
-    for side, key in (("user", USER), ("item", ITEM)):
+    keys: tuple[tuple[Side, str], ...] = (("user", USER), ("item", ITEM))
+    for side, key in keys:
         beside = tables.side(side)
         if beside is None:
             continue
-        features = [f for f in mapping.features if f.side == side and _is_beside(f, beside, mapping)]
+        features = [
+            f for f in mapping.features if f.side == side and _is_beside(f, beside, mapping)
+        ]
         sides[side] = beside.frame.select(ID).with_columns(typed(beside, f) for f in features)
         frame = frame.join(sides[side], left_on=key, right_on=ID, how="left", maintain_order="left")
     for feature in mapping.features:

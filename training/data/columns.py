@@ -1,4 +1,4 @@
-"""Any CSV or Parquet log through a [columns] mapping: the files, and which columns say who, what and when."""
+"""Any CSV or Parquet log through a [columns] mapping: its files, and who, what and when."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def load(directory: Path, mapping: ColumnsConfig) -> Tables:
     With neither `day` nor `time`, each file is a day of its own: 1, 2, 3 … in the order of `files`.
 
     Raises:
-        DataError: no file, a missing column, or a cell that does not fit, with file, column and row.
+        DataError: no file, a missing column, or a cell that does not fit, with its place.
     """
     beside = [name for name in (mapping.users, mapping.items) if name is not None]
     paths = log_files(directory, mapping.files, beside)

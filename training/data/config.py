@@ -1,5 +1,6 @@
-"""The parts of a run's configuration that say what the data is: [data] [columns] [features] [history] [synthetic]."""
+"""What the data is: the [data] [columns] [features] [history] [synthetic] parts of a run's file."""
 
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -50,8 +51,8 @@ class DataConfig(_Strict):
 class FeatureColumn(_Strict):
     """[[columns.features]]: one feature and the raw column it comes from.
 
-    `bucket` is a number cut at `edges` into a categorical ("0" below the first edge); `age_days` is the number
-    of days from a date column to the row's day.
+    `bucket` is a number cut at `edges` into a categorical ("0" below the first edge); `age_days` is
+    the number of days from a date column to the row's day.
     """
 
     name: Name
@@ -59,27 +60,37 @@ class FeatureColumn(_Strict):
     kind: Literal["categorical", "numeric", "multi", "sequence", "bucket", "age_days"]
     column: str | None = None  # None: the feature's own name
     missing: tuple[str, ...] = ()  # raw texts that mean "not there", besides the empty one
-    default: str | float | None = None  # None: out of vocabulary, or the median of the training rows
+    default: str | float | None = (
+        None  # None: out of vocabulary, or the median of the training rows
+    )
     scale: float = 1.0  # numeric, bucket: multiplies the raw number (0.001: ms -> s)
     unit: str | None = None
     attribute: bool = False  # numeric item value that formulas may use
     edges: tuple[float, ...] = ()
     separator: str = ","  # multi, sequence, when the column is text
     max_length: Annotated[int, Field(ge=1)] = 8
-    min_count: Annotated[int, Field(ge=1)] = 1  # rarer values of the training rows are out of vocabulary
+    min_count: Annotated[int, Field(ge=1)] = (
+        1  # rarer values of the training rows are out of vocabulary
+    )
     hash_buckets: Annotated[int, Field(ge=1)] | None = None
     shares: Name | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kind == "bucket" and list(self.edges) != sorted(set(self.edges)) or (
+        if (self.kind == "bucket" and list(self.edges) != sorted(set(self.edges))) or (
             (self.kind == "bucket") != bool(self.edges)
         ):
-            raise ValueError(f"feature {self.name}: edges {self.edges} must rise, for kind 'bucket' only")
+            raise ValueError(
+                f"feature {self.name}: edges {self.edges} must rise, for kind 'bucket' only"
+            )
         if self.side == "cross":
-            raise ValueError(f"feature {self.name}: side 'cross' is for history of pairs, not for a column")
+            raise ValueError(
+                f"feature {self.name}: side 'cross' is for history of pairs, not for a column"
+            )
         if self.attribute and (self.side, self.kind) != ("item", "numeric"):
-            raise ValueError(f"feature {self.name}: only a numeric item feature can be an attribute")
+            raise ValueError(
+                f"feature {self.name}: only a numeric item feature can be an attribute"
+            )
         if isinstance(self.default, str) and self.kind in ("numeric", "age_days"):
             raise ValueError(f"feature {self.name}: default {self.default!r} is no number")
         return self
@@ -90,7 +101,7 @@ class FeatureColumn(_Strict):
 
 
 class LabelColumn(_Strict):
-    """[[columns.labels]]: an outcome. 1/0 by `equals` or `at_least`, else the number itself, clipped if told."""
+    """[[columns.labels]]: an outcome. 1/0 by `equals` or `at_least`, else the number itself."""
 
     name: Name
     column: str | None = None
@@ -111,7 +122,7 @@ class LabelColumn(_Strict):
 
 
 class SpaceColumn(_Strict):
-    """[[columns.spaces]]: the impressions where `label` is positive (or, with `defined`, known at all)."""
+    """[[columns.spaces]]: the impressions where `label` is positive (`defined`: known at all)."""
 
     name: Name
     label: Name
@@ -121,11 +132,16 @@ class SpaceColumn(_Strict):
 class ColumnsConfig(_Strict):
     """[columns]: how any CSV or Parquet log maps to users, items, days, features and labels."""
 
-    files: tuple[str, ...] = ("*.parquet", "*.csv")  # in the data directory; each pattern in name order
+    files: tuple[str, ...] = (
+        "*.parquet",
+        "*.csv",
+    )  # in the data directory; each pattern in name order
     user: str
     item: str
     day: str | None = None  # YYYYMMDD or an ISO date
-    time: str | None = None  # seconds or milliseconds since 1970, or an ISO time: orders rows; its date is the day
+    time: str | None = (
+        None  # seconds or milliseconds since 1970, or an ISO time: orders rows; its date is the day
+    )
     utc_offset_h: float = 0.0  # of the days that `time` is cut into
     users: str | None = None  # a table with the user column and user features
     items: str | None = None
@@ -145,14 +161,20 @@ class ColumnsConfig(_Strict):
         labels = {label.name for label in self.labels}
         for space in self.spaces:
             if space.label not in labels:
-                raise ValueError(f"space {space.name} is where label {space.label!r} holds, which is not there")
+                raise ValueError(
+                    f"space {space.name} is where label {space.label!r} holds, which is not there"
+                )
         spaces = {s.name for s in self.spaces}
         for label in self.labels:
             if label.space is not None and label.space not in spaces:
-                raise ValueError(f"label {label.name} is defined in space {label.space!r}, which is not there")
+                raise ValueError(
+                    f"label {label.name} is defined in space {label.space!r}, which is not there"
+                )
         outcomes = {label.source for label in self.labels}
         if leaked := sorted(f.name for f in self.features if f.source in outcomes):
-            raise ValueError(f"an outcome is never an input: {', '.join(leaked)} reads a label's column")
+            raise ValueError(
+                f"an outcome is never an input: {', '.join(leaked)} reads a label's column"
+            )
         return self
 
     @property
@@ -172,7 +194,7 @@ class Outcome(_Strict):
     """[[history.outcomes]]: a label whose past mean is an input.
 
     The mean of n past values is drawn to `prior`, as if `strength` more had been seen there:
-    (sum + strength * prior) / (n + strength). Both are constants, so an unknown key is exactly `prior`.
+    (sum + strength * prior) / (n + strength). Both are constants: an unknown key is exactly `prior`.
     """
 
     label: Name
@@ -218,7 +240,9 @@ class HistoryConfig(_Strict):
         return self
 
     def outcomes_of(self, table: RateTable) -> tuple[Outcome, ...]:
-        return tuple(o for o in self.outcomes if table.outcomes is None or o.label in table.outcomes)
+        return tuple(
+            o for o in self.outcomes if table.outcomes is None or o.label in table.outcomes
+        )
 
 
 class FeaturesConfig(_Strict):
@@ -227,9 +251,12 @@ class FeaturesConfig(_Strict):
     exclude: tuple[str, ...] = ()  # names or patterns: "user_author_*"
     min_count: dict[Name, Annotated[int, Field(ge=1)]] = {}
 
+    def excludes(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
 
 class SyntheticConfig(_Strict):
-    """[synthetic]: size of the generated world. The same numbers give the same world, bit for bit."""
+    """[synthetic]: size of the generated world. The same numbers give the same world, bit by bit."""
 
     users: Annotated[int, Field(ge=2)] = 200
     items: Annotated[int, Field(ge=2)] = 1_000

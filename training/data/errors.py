@@ -6,7 +6,7 @@ class DataError(ValueError):
 
 
 class BadCell(DataError):
-    """A value that its column cannot take. `row` is the 0-based data row, the header not counted."""
+    """A value that its column cannot take. `row` is 0-based, the header not counted."""
 
     def __init__(self, file: str, column: str, row: int, value: object, rule: str) -> None:
         self.file, self.column, self.row, self.value = file, column, row, value

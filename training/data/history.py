@@ -1,7 +1,8 @@
 """What strictly earlier days say: past means and counts by one key or a pair of keys.
 
-Sums are kept in whole millionths, so they are the same in any order, and numbers are rounded to 5 decimals
-where they are made, so they survive JSON exactly: a record written for day D equals a training row of day D.
+Sums are kept in whole millionths, so they are the same in any order, and numbers are rounded to
+5 decimals where they are made, so they survive JSON exactly: what is written for day D equals what a
+training row of day D has.
 N rows, W numbers a key: one rate an outcome, then log1p of the number of impressions.
 """
 
@@ -55,7 +56,7 @@ class Rates:
         found = found.filter(pl.col(_COUNT) > 0)
         total = np.zeros((len(frame), len(self.columns)))
         entries = np.zeros(len(frame))
-        # place by place, so that sums add up in the order in which the encoder adds a list's entries
+        # place by place: the encoder adds the entries of a list in this order
         for place in found[_PLACE].unique().sort() if several else [None]:
             part = found if place is None else found.filter(pl.col(_PLACE) == place)
             at = part["@at"].to_numpy()

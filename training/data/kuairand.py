@@ -1,4 +1,4 @@
-"""KuaiRand in its official file layout (Gao et al., CIKM 2022): which files, which columns, which history."""
+"""KuaiRand in its official file layout (Gao et al., CIKM 2022): files, columns and history."""
 
 from pathlib import Path
 
@@ -24,9 +24,16 @@ MISSING = ("-124", "UNKNOWN")
 DURATION_EDGES_S = (7.0, 10.0, 14.0, 18.0, 25.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 300.0)
 
 _USER = (
-    "user_active_degree is_lowactive_period is_live_streamer is_video_author follow_user_num_range"
-    " fans_user_num_range friend_user_num_range register_days_range"
-).split() + [f"onehot_feat{i}" for i in range(18)]
+    "user_active_degree",
+    "is_lowactive_period",
+    "is_live_streamer",
+    "is_video_author",
+    "follow_user_num_range",
+    "fans_user_num_range",
+    "friend_user_num_range",
+    "register_days_range",
+    *(f"onehot_feat{n}" for n in range(18)),
+)
 _ITEM = ("author_id", "video_type", "upload_type", "music_type")
 
 FEATURES = (
@@ -70,7 +77,7 @@ LABELS = (
     LabelColumn(name="play_7s", column="play_time_ms", at_least=7_000),
     LabelColumn(name="play_18s", column="play_time_ms", at_least=18_000),
     LabelColumn(name="play", column="play_time_ms", at_least=1),
-    # Completed share, and loops up to four; undefined where the log has no duration (2 % of the rows).
+    # Completed share, and loops up to four; undefined where the log has no duration.
     LabelColumn(name="vcr", column="@play_ratio", clip=(0.0, 1.0)),
     LabelColumn(name="play_ratio", column="@play_ratio", clip=(0.0, 4.0)),
 )
@@ -105,6 +112,7 @@ HISTORY = HistoryConfig(
         RateTable(by=("user_id", "tab"), outcomes=_MAIN),
         RateTable(by=("video_id", "tab"), outcomes=_MAIN),
         RateTable(by=("duration_bucket", "tab"), outcomes=_MAIN),
+        RateTable(by=("user_id", "video_id"), outcomes=_MAIN),
         RateTable(by=("user_id", "author_id"), outcomes=_MAIN),
         RateTable(by=("user_id", "tag"), outcomes=_MAIN),
         RateTable(by=("user_id", "duration_bucket"), outcomes=_MAIN),

@@ -1,4 +1,4 @@
-"""The log as training sees it: one row an impression, raw values by side, labels and sample spaces."""
+"""The log as training sees it: one row an impression, raw values by side, labels and spaces."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ Record = dict[str, Any]  # {"id": ..., feature: raw value, map: {key: [numbers]}
 class Log:
     """N impressions. Columns hold raw values as `encode_rows` takes them; NaN and None are absent.
 
-    Lookups are joined already: (N, width) float32 under the feature's own name. `labels` are float32 with NaN
-    where a label is undefined; `spaces` always has `impression`, true everywhere.
+    Lookups are joined already: (N, width) float32 under the feature's own name. `labels` are float32
+    with NaN where a label is undefined; `spaces` always has `impression`, true everywhere.
     """
 
     row: NDArray[np.int64]  # 0-based row of the log as read, before any filter
@@ -59,7 +59,7 @@ class Reader(Protocol):
     """One kind of log. What it returns depends on nothing but the files and its configuration."""
 
     def read(self, directory: Path, days: Days | None = None) -> Log:
-        """The impressions of `days` (None: all), with history from all earlier days the data holds."""
+        """The impressions of `days` (None: all), with history from all earlier days there are."""
         ...
 
     def features(self, log: Log) -> FeatureSchema:

@@ -1,4 +1,4 @@
-"""The reader behind all three kinds of log: tables and a mapping in, impressions, schema and records out."""
+"""The reader behind all kinds of log: tables and mapping in; log, schema and records out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from training.data import recent, records
 from training.data.assemble import Assembled, assemble, raw_column
 from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
 from training.data.days import Days
-from training.data.layout import Own, place
+from training.data.layout import Own, place_all
 from training.data.log import Log, Record
 from training.data.schema import schema_of
 from training.data.tables import DAY, ITEM, ROW, USER, Tables
@@ -29,7 +29,7 @@ class TableReader:
     chosen: FeaturesConfig
 
     def read(self, directory: Path, days: Days | None = None) -> Log:
-        log = log_of(assemble(self.load(directory), self.mapping), self.history)
+        log = log_of(assemble(self.load(directory), self.mapping), self.history, self.chosen)
         return log if days is None else log.of(days)
 
     def features(self, log: Log) -> FeatureSchema:
@@ -37,13 +37,14 @@ class TableReader:
 
     def records(self, directory: Path, as_of: int) -> tuple[Iterator[Record], Iterator[Record]]:
         assembled = assemble(self.load(directory), self.mapping)
-        return (
-            records.of_side("user", assembled, self.history, as_of),
-            records.of_side("item", assembled, self.history, as_of),
+        users, items = (
+            records.of_side(side, assembled, self.history, self.chosen, as_of)
+            for side in records.SIDES
         )
+        return users, items
 
 
-def log_of(assembled: Assembled, history: HistoryConfig) -> Log:
+def log_of(assembled: Assembled, history: HistoryConfig, chosen: FeaturesConfig) -> Log:
     """Impressions with their history joined; rows in the order of the frame."""
     mapping, frame, labels = assembled.mapping, assembled.frame, assembled.labels
     columns: dict[Side, dict[str, NDArray[Any]]] = {side: {} for side in SIDES}
@@ -53,8 +54,7 @@ def log_of(assembled: Assembled, history: HistoryConfig) -> Log:
     for wanted in history.recent:
         where = None if wanted.where is None else assembled.positive(wanted.where)
         columns["user"][wanted.name] = recent.of_rows(frame, wanted.length, where)
-    for table in history.rates:
-        placed = place(table, mapping, history)
+    for placed in place_all(mapping, history, chosen):
         numbers = placed.rates.of_rows(frame, labels)
         if isinstance(placed, Own):
             for at, own in enumerate(placed.features):

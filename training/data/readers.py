@@ -28,7 +28,9 @@ def reader_of(
         DataError: [columns] without its reader, or the reader without [columns].
     """
     if (data.reader == "columns") != (columns_config is not None):
-        raise DataError(f"reader {data.reader!r}: [columns] belongs to reader 'columns', and only to it")
+        raise DataError(
+            f"reader {data.reader!r}: [columns] belongs to reader 'columns', and only to it"
+        )
     chosen = features or FeaturesConfig()
     match data.reader:
         case "kuairand":

@@ -22,7 +22,8 @@ def of_rows(
     which = frame.select(USER, DAY).join(keyed, on=[USER, DAY], how="left", maintain_order="left")
     rows = np.empty(len(lists), object)
     rows[:] = lists
-    return rows[which["@list"].to_numpy()]
+    shared: NDArray[np.object_] = rows[which["@list"].to_numpy()]
+    return shared
 
 
 def as_of(

@@ -1,4 +1,4 @@
-"""Log -> feature schema: vocabularies, defaults and observed ranges, from the rows given and nothing else."""
+"""Log -> feature schema: vocabularies, defaults and observed ranges, from the rows given only."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -19,7 +19,7 @@ from service.contract.features import (
 )
 from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig, HistoryConfig
 from training.data.errors import DataError
-from training.data.layout import Own, place
+from training.data.layout import place
 from training.data.log import Log
 
 
@@ -29,7 +29,7 @@ def schema_of(
     """The schema of the mapped columns, then of history, less what `chosen` excludes.
 
     Raises:
-        DataError: nothing left, an unknown name in `chosen`, or a numeric feature without a single value.
+        DataError: an unknown name in `chosen`, or a numeric feature without a single value.
     """
     features: list[Feature] = [_feature(f, log, chosen) for f in mapping.features]
     for recent in history.recent:
@@ -41,14 +41,16 @@ def schema_of(
         )
     for table in history.rates:
         placed = place(table, mapping, history)
-        features.extend(placed.features if isinstance(placed, Own) else [placed.lookup])
+        features.extend(placed.features)
     known = {f.name for f in features}
     if unknown := sorted(set(chosen.min_count) - known):
         raise DataError(f"[features] min_count: no feature {', '.join(unknown)}")
     for pattern in chosen.exclude:
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise DataError(f"[features] exclude: {pattern!r} matches no feature of {sorted(known)}")
-    kept = tuple(f for f in features if not _excluded(f.name, chosen))
+            raise DataError(
+                f"[features] exclude: {pattern!r} matches no feature of {sorted(known)}"
+            )
+    kept = tuple(f for f in features if not chosen.excludes(f.name))
     names = {f.name for f in kept}
     for feature in kept:
         shares = getattr(feature, "shares", None)
@@ -81,7 +83,8 @@ def _feature(column: FeatureColumn, log: Log, chosen: FeaturesConfig) -> Feature
             return MultiValued(**ids, max_length=column.max_length)
         case "sequence":
             return Sequence(**ids, max_length=column.max_length)
-    return Categorical(**ids, default=column.default)
+    absent = None if column.default is None else str(column.default)
+    return Categorical(**ids, default=absent)
 
 
 def _vocabulary(values: NDArray[np.object_], least: int) -> tuple[str, ...]:
@@ -111,12 +114,10 @@ def _attributes(log: Log, mapping: ColumnsConfig) -> Iterable[Attribute]:
 def _median(name: str, values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     if not len(known):
-        raise DataError(f"feature {name!r} has no value in the training rows, so it needs a default")
+        raise DataError(
+            f"feature {name!r} has no value in the training rows, so it needs a default"
+        )
     return round(float(np.median(known)), 5)
-
-
-def _excluded(name: str, chosen: FeaturesConfig) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in chosen.exclude)
 
 
 def _kept(name: str | None, names: set[str]) -> str | None:

@@ -84,7 +84,7 @@ HISTORY = HistoryConfig(
 )
 
 
-def load(directory: Path, *, config: SyntheticConfig) -> Tables:  # noqa: ARG001
+def load(directory: Path, *, config: SyntheticConfig) -> Tables:
     """The generated tables; nothing is read from the directory."""
     world = World(config)
     log, users, items = world.impressions(), world.users, world.items

@@ -1,4 +1,4 @@
-"""Raw tables, as the files have them: the log and what stands beside it. CSV cells stay text until typed."""
+"""Raw tables as the files have them: the log and what stands beside it. CSV cells stay text."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ ID = "@id"  # of a users or items table
 
 @dataclass(frozen=True)
 class Source:
-    """The files that a frame is read from, one after the other, with their rows: what sentences name."""
+    """The files that a frame is read from, one after the other, with their rows."""
 
     files: tuple[tuple[str, int], ...]
 
@@ -52,8 +52,8 @@ class Table:
 class Tables:
     """One log with its side tables.
 
-    `log` has @row int64, @day int32 (YYYYMMDD), @user and @item text, @order int64 (rises with time);
-    `users` and `items` have @id text, once each.
+    `log` has @row int64, @day int32 (YYYYMMDD), @user and @item text, @order int64 (rises with
+    time); `users` and `items` have @id text, once each.
     """
 
     log: Table

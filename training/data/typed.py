@@ -1,4 +1,4 @@
-"""Raw columns -> typed columns: text, numbers, lists, labels. A cell that does not fit is named by source, column, row."""
+"""Raw columns -> typed columns. A cell that does not fit is named by file, column and row."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,9 @@ def categorical(raw: pl.Series, source: Source, column: str, missing: tuple[str,
         _refuse(raw, (raw != raw.round()), source, column, "is no string or whole number")
         raw = raw.cast(pl.Int64)
     if not raw.dtype.is_integer() and raw.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        raise DataError(f"{source}, column {column!r} holds {raw.dtype}, not strings or whole numbers")
+        raise DataError(
+            f"{source}, column {column!r} holds {raw.dtype}, not strings or whole numbers"
+        )
     return _blank(raw.cast(pl.String), missing)
 
 
@@ -56,7 +58,9 @@ def whole_text(values: pl.Series) -> pl.Series:
     return values.str.replace(r"^(-?\d+)\.0+$", "$1")
 
 
-def numeric(raw: pl.Series, source: Source, column: str, missing: tuple[str, ...] = ()) -> pl.Series:
+def numeric(
+    raw: pl.Series, source: Source, column: str, missing: tuple[str, ...] = ()
+) -> pl.Series:
     """Float64, finite or null."""
     if raw.dtype == pl.String:
         text = _blank(raw, missing)
@@ -95,7 +99,13 @@ def dates_of(raw: pl.Series, source: Source, column: str) -> pl.Series:
         return raw.dt.date()
     text = categorical(raw, source, column, ())
     dates = text.str.strip_chars().str.replace_all("-", "").str.to_date("%Y%m%d", strict=False)
-    _refuse(raw, dates.is_null() & text.is_not_null(), source, column, "is no day: YYYYMMDD or YYYY-MM-DD is")
+    _refuse(
+        raw,
+        dates.is_null() & text.is_not_null(),
+        source,
+        column,
+        "is no day: YYYYMMDD or YYYY-MM-DD is",
+    )
     return dates
 
 
@@ -165,14 +175,20 @@ def _list(raw: pl.Series, source: Source, feature: FeatureColumn) -> pl.Series:
         lists = lists.set(raw.is_null(), None)
     else:
         raise DataError(f"{source}, column {feature.source!r} holds {raw.dtype}, not lists or text")
-    cleaned = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
-    return cleaned.to_frame("x").select(
-        pl.when(pl.col("x").list.len() > 0).then(pl.col("x"))
-    ).to_series()
+    cleaned = lists.list.eval(
+        pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))
+    )
+    return (
+        cleaned.to_frame("x")
+        .select(pl.when(pl.col("x").list.len() > 0).then(pl.col("x")))
+        .to_series()
+    )
 
 
 def _date(raw: pl.Series, source: Source, feature: FeatureColumn) -> pl.Series:
-    return dates_of(_blank(raw, feature.missing) if raw.dtype == pl.String else raw, source, feature.source)
+    return dates_of(
+        _blank(raw, feature.missing) if raw.dtype == pl.String else raw, source, feature.source
+    )
 
 
 TYPES: dict[str, Callable[[pl.Series, Source, FeatureColumn], pl.Series]] = {
@@ -186,14 +202,14 @@ TYPES: dict[str, Callable[[pl.Series, Source, FeatureColumn], pl.Series]] = {
 
 
 def _blank(text: pl.Series, missing: tuple[str, ...]) -> pl.Series:
-    return text.to_frame("x").select(
-        pl.when(~pl.col("x").is_in(["", *missing])).then(pl.col("x"))
-    ).to_series()
+    return (
+        text.to_frame("x")
+        .select(pl.when(~pl.col("x").is_in(["", *missing])).then(pl.col("x")))
+        .to_series()
+    )
 
 
-def _refuse(
-    raw: pl.Series, wrong: pl.Series, source: Source, column: str, rule: str
-) -> None:
+def _refuse(raw: pl.Series, wrong: pl.Series, source: Source, column: str, rule: str) -> None:
     wrong = wrong.fill_null(value=False)
     if wrong.any():
         row = int(wrong.arg_max() or 0)

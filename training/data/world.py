@@ -1,12 +1,13 @@
-"""A small world of users and items whose true probabilities are known: short video with a shop beside it.
+"""A small world whose true probabilities are known: short videos with things to buy.
 
-An impression may be clicked; a click plays the video; a play may be liked and may end in a purchase.
+An impression may be clicked; a click plays the video; a play may be liked and end in a purchase.
 Completion c = min(1, G·U^(1/θ)) with U uniform, so every head has a closed form:
 P(c ≥ x) = 1 − (x/G)^θ and E[c] = G·θ/(θ+1)·G^−(θ+1) + 1 − G^−θ.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,8 +21,9 @@ Ints = NDArray[np.int64]
 AGE_RANGES = ("18-23", "24-30", "31-40", "41-50", "51+")
 GENDERS = ("f", "m")
 CITY_TIERS = ("1", "2", "3", "4")
-CATEGORIES = tuple(
-    "beauty books cars fashion fitness food gadgets games home music pets travel".split()
+CATEGORIES = (
+    *("beauty", "books", "cars", "fashion", "fitness", "food"),
+    *("gadgets", "games", "home", "music", "pets", "travel"),
 )
 BRANDS = tuple(f"brand-{n:02d}" for n in range(40))
 TAGS = tuple(f"topic-{n:02d}" for n in range(24))
@@ -31,7 +33,6 @@ SEPARATOR = "|"
 LONG_VIEW_S = 18.0  # a shorter video must be played to its end
 OVERRUN = 1.25  # G above
 DIMENSIONS = 4
-HEADS = ("ctr", "cvr", "vtr", "vcr", "like")
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,10 @@ class World:
     def truth(self, user: Ints, item: Ints, *, hour: Ints, tab: Ints) -> dict[str, Floats]:
         """True heads (N,) of N impressions, given by user, item and tab numbers and the hour.
 
-        `ctr` P(click), `vtr` P(long view), `like` P(like), each for an impression; `cvr` P(buy | click) and
-        `vcr` E[completion | click].
+        `ctr` P(click), `vtr` P(long view), `like` P(like), each for an impression; `cvr`
+        P(buy | click) and `vcr` E[completion | click].
         """
-        parts = self._parts(user, item, hour, tab)
-        ctr, shape, liking, buying = parts
+        ctr, shape, liking, buying = self._parts(user, item, hour, tab)
         mean = mean_completion(shape)
         long_view = 1 - (self._long_view_share(item) / OVERRUN) ** shape
         return {
@@ -70,7 +70,7 @@ class World:
         tab = rng.choice(len(TABS), rows, p=(0.7, 0.1, 0.2))
         ctr, shape, liking, buying = self._parts(user, item, hour, tab)
         click = rng.random(rows) < ctr
-        completion = np.minimum(1.0, OVERRUN * rng.random(rows) ** (1 / shape)).round(4)
+        completion = np.minimum(1.0, OVERRUN * rng.random(rows) ** (1 / shape))
         completion = np.where(click, completion, np.nan)
         liked = click & (rng.random(rows) < liking * (0.5 + completion))
         bought = click & (rng.random(rows) < buying * (0.6 + 0.4 * completion))
@@ -85,7 +85,7 @@ class World:
                 "hour": hour,
                 "tab": np.array(TABS)[tab],
                 "click": click.astype(np.int8),
-                "completion": completion,
+                "completion": completion.round(4),
                 "long_view": long_view.astype(np.int8),
                 "like": liked.astype(np.int8),
                 "buy": bought.astype(np.int8),
@@ -133,7 +133,7 @@ class World:
         )
 
     @cached_property
-    def _users(self) -> dict[str, NDArray[np.generic]]:
+    def _users(self) -> dict[str, NDArray[Any]]:
         rng = np.random.default_rng((self.config.seed, 0))
         n = self.config.users
         interests = rng.random((n, len(CATEGORIES))) < 0.2
@@ -149,7 +149,7 @@ class World:
         }
 
     @cached_property
-    def _items(self) -> dict[str, NDArray[np.generic]]:
+    def _items(self) -> dict[str, NDArray[Any]]:
         rng = np.random.default_rng((self.config.seed, 1))
         n = self.config.items
         category = rng.integers(0, len(CATEGORIES), n)
