@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,13 @@ from service.contract.encode import Counts
 from service.features.encoded import Encoded, encode
 from service.features.resolve import missing_names, resolve
 from service.features.store import Fetched
-from service.fusion import order
+from service.fusion import Scores, order
 from service.scoring.package import LoadedModel
 from service.scoring.ranking import Explained, RankInput, Treatment
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
+
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ def score(
         heads = model.session.run(encoded.blocks, stop)
     with stages.timed("fuse"):
         scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
-        columns, whole = _whole_rows(heads)
-        columns |= encoded.attributes
+        whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])
+        columns: dict[str, Floats] = {**_blanked(heads, whole), **encoded.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
         valid = scores.valid & whole
-        ranked = order(type(scores)(scores.values, valid))
+        ranked = order(Scores(scores.values, valid))
     explained = None
     if request.explain:
         with stages.timed("explain"):
@@ -74,24 +77,24 @@ def score(
     )
 
 
-def _whole_rows(
-    heads: Mapping[str, NDArray[np.float32]],
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
-    """Heads for the formula, and which rows have all of them.
+def _blanked(
+    heads: Mapping[str, NDArray[np.float32]], whole: NDArray[np.bool_]
+) -> Mapping[str, NDArray[np.float32]]:
+    """Heads for the formula: NaN in all of them where one is not finite.
 
-    A model that gives NaN for one head has computed nothing for that candidate: its other heads
-    become NaN for the formula too, so that functions across the candidates leave it out.
+    A model that gives NaN for one head has computed nothing for that candidate; functions across
+    the candidates are to leave it out whichever head they read.
     """
-    whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])
-    columns = {name: np.where(whole, values, np.nan) for name, values in heads.items()}
-    return {name: values.astype(np.float64) for name, values in columns.items()}, whole
+    if whole.all():
+        return heads
+    return {name: np.where(whole, values, np.float32(np.nan)) for name, values in heads.items()}
 
 
 def _explained(
     treatment: Treatment,
     model: LoadedModel,
     encoded: Encoded,
-    columns: Mapping[str, NDArray[np.float64]],
+    columns: Mapping[str, Floats],
     scalars: Mapping[str, float],
 ) -> Explained:
     missing, missing_by_item = missing_names(model.schema, encoded.raw)

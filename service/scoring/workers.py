@@ -27,12 +27,14 @@ class Workers:
         """
         if timeout_s <= 0:
             raise Late
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        submitted = self._pool.submit(work)
+        future = asyncio.wrap_future(submitted)
         try:
             await asyncio.wait({future}, timeout=timeout_s)
         finally:  # also when the caller itself was cancelled
             if not future.done():
                 stop()
+                submitted.cancel()
                 future.cancel()
         if future.cancelled():
             raise Late

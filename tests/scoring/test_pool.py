@@ -1,0 +1,168 @@
+"""The pool loads beside the event loop, once, and drops what no snapshot needs."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.contract.errors import PackageError
+from service.contract.repository import Repository
+from service.scoring import pool as pool_module
+from service.scoring.pool import ModelPool
+from tests.scoring.packages import publish_tiny
+
+pytest.importorskip("onnx")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    for seed in range(3):
+        publish_tiny(root, seed=seed)
+    publish_tiny(root, "broken")
+    (root / "broken/1/golden.npz").write_bytes(b"")
+    return root
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pool(models: Path, clock: Clock) -> Iterator[ModelPool]:
+    pool = ModelPool(Repository(models), grace_s=60.0, clock=clock)
+    yield pool
+    pool.close()
+
+
+async def test_model_is_there_once_ensured(pool: ModelPool) -> None:
+    assert pool.get("tiny/1") is None
+    await pool.ensure(["tiny/1", "tiny/2"])
+    assert pool.ids == ("tiny/1", "tiny/2")
+    loaded = pool.get("tiny/2")
+    assert loaded is not None
+    assert loaded.id == "tiny/2"
+
+
+async def test_loaded_model_is_not_loaded_again(pool: ModelPool) -> None:
+    await pool.ensure(["tiny/1"])
+    before = pool.get("tiny/1")
+    await pool.ensure(["tiny/1"])
+    assert pool.get("tiny/1") is before
+
+
+async def test_concurrent_calls_share_one_load(pool: ModelPool) -> None:
+    await asyncio.gather(*(pool.ensure(["tiny/1"]) for _ in range(5)))
+    first = pool.get("tiny/1")
+    await pool.ensure(["tiny/1"])
+    assert pool.get("tiny/1") is first
+
+
+async def test_models_load_on_another_thread(pool: ModelPool) -> None:
+    await pool.ensure(["tiny/1"])
+    assert any(t.name.startswith("load-model") for t in threading.enumerate())
+
+
+async def test_bad_package_is_refused_and_its_reason_kept(pool: ModelPool) -> None:
+    await pool.ensure(["tiny/1"])
+    with pytest.raises(PackageError, match="broken/1: golden.npz does not match its digest"):
+        await pool.ensure(["broken/1"])
+    assert pool.ids == ("tiny/1",)
+    assert "golden.npz does not match" in pool.problems["broken/1"]
+
+
+async def test_repaired_package_loads_and_its_problem_goes(tmp_path: Path) -> None:
+    publish_tiny(tmp_path)
+    path = tmp_path / "tiny/1/model.onnx"
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    pool = ModelPool(Repository(tmp_path))
+    with pytest.raises(PackageError):
+        await pool.ensure(["tiny/1"])
+    path.write_bytes(content)
+    await pool.ensure(["tiny/1"])
+    assert pool.problems == {}
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("id_", "sentence"),
+    [
+        ("tiny", "'tiny' names no version; a pool loads name/version"),
+        ("tiny/9", r"model 'tiny' has no version 9 \(known: 1, 2, 3\)"),
+        ("../etc/1", "'../etc/1' is no model: write name, name@alias or name/version"),
+    ],
+)
+async def test_what_names_no_package_is_refused(
+    pool: ModelPool, id_: str, sentence: str
+) -> None:
+    with pytest.raises(PackageError, match=sentence):
+        await pool.ensure([id_])
+
+
+async def test_unneeded_model_stays_for_the_grace_and_goes_after_it(
+    pool: ModelPool, clock: Clock
+) -> None:
+    await pool.ensure(["tiny/1", "tiny/2"])
+    pool.retain(["tiny/2"])
+    assert pool.ids == ("tiny/1", "tiny/2")
+    clock.now = 61
+    pool.retain(["tiny/2"])
+    assert pool.ids == ("tiny/2",)
+
+
+async def test_model_of_a_snapshot_being_prepared_survives_swaps_of_others(
+    pool: ModelPool, clock: Clock
+) -> None:
+    await pool.ensure(["tiny/1"])
+    pool.retain(["tiny/1"])
+    clock.now = 300
+    await pool.ensure(["tiny/3"])
+    for _ in range(3):
+        pool.retain(["tiny/1"])
+    assert pool.ids == ("tiny/1", "tiny/3")
+
+
+async def test_dropped_model_still_answers_the_request_that_holds_it(
+    pool: ModelPool, clock: Clock
+) -> None:
+    await pool.ensure(["tiny/1"])
+    held = pool.get("tiny/1")
+    assert held is not None
+    clock.now = 100
+    pool.retain([])
+    assert pool.ids == ()
+    inputs = {name: block[:2] for name, block in held.golden.encoded.items()}
+    assert set(held.session.run(inputs)) == set(held.manifest.head_names)
+
+
+async def test_cancelled_caller_does_not_cancel_the_load_of_another(
+    pool: ModelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    load = pool_module.load_package
+
+    def slow_load(*args: object) -> object:
+        assert let_go.wait(10)
+        return load(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pool_module, "load_package", slow_load)
+    first = asyncio.create_task(pool.ensure(["tiny/1"]))
+    second = asyncio.create_task(pool.ensure(["tiny/1"]))
+    await asyncio.sleep(0)
+    first.cancel()
+    let_go.set()
+    await second
+    assert pool.ids == ("tiny/1",)
+    assert first.cancelled()

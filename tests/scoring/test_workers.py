@@ -1,0 +1,90 @@
+"""Work runs on a fixed number of threads, and nobody waits for it longer than they said."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from service.scoring.workers import Late, Workers
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    workers = Workers(1)
+    yield workers
+    workers.close()
+
+
+def never() -> None:
+    pytest.fail("nobody should have been told to stop")
+
+
+async def test_work_runs_on_a_scoring_thread(workers: Workers) -> None:
+    name = await workers.run(lambda: threading.current_thread().name, timeout_s=10, stop=never)
+    assert name.startswith("score")
+
+
+async def test_error_of_the_work_reaches_the_caller(workers: Workers) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(lambda: 1 / 0, timeout_s=10, stop=never)
+
+
+async def test_no_time_left_means_no_work(workers: Workers) -> None:
+    started = []
+    with pytest.raises(Late):
+        await workers.run(lambda: started.append(1), timeout_s=0.0, stop=never)
+    assert started == []
+
+
+async def test_late_work_is_told_to_stop(workers: Workers) -> None:
+    stop = threading.Event()
+    with pytest.raises(Late):
+        await workers.run(lambda: stop.wait(10), timeout_s=0.01, stop=stop.set)
+    assert stop.is_set()
+
+
+async def test_work_whose_time_is_up_before_a_thread_is_free_never_starts(
+    workers: Workers,
+) -> None:
+    let_go, started = threading.Event(), []
+    first = asyncio.create_task(
+        workers.run(lambda: let_go.wait(10), timeout_s=10, stop=let_go.set)
+    )
+    await asyncio.sleep(0)
+    with pytest.raises(Late):
+        await workers.run(lambda: started.append(1), timeout_s=0.01, stop=lambda: None)
+    let_go.set()
+    await first
+    assert await workers.run(lambda: "next", timeout_s=10, stop=never) == "next"
+    assert started == []
+
+
+async def test_caller_that_goes_away_stops_its_work(workers: Workers) -> None:
+    stop = threading.Event()
+    waiting = asyncio.create_task(
+        workers.run(lambda: stop.wait(10), timeout_s=10, stop=stop.set)
+    )
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert stop.is_set()
+
+
+async def test_no_more_work_at_once_than_threads() -> None:
+    workers = Workers(2)
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.005)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(workers.run(work, timeout_s=10, stop=never) for _ in range(12)))
+    assert most <= 2
+    workers.close()
