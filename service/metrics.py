@@ -11,6 +11,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from service.contract.encode import Counts
+
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_SCENE = ""  # the scene label of a request that named none, or one that has no plan
 
@@ -91,8 +93,8 @@ class Metrics:
         )
         self.plan_writes = Counter(
             "finerank_plan_writes",
-            "Plan writes over HTTP",
-            ["scene", "action", "status"],
+            "Plans published over HTTP",
+            ["scene", "action"],
             registry=registry,
         )
         self.model_loaded = Gauge(
@@ -110,16 +112,21 @@ class Metrics:
             ["scene"],
             registry=registry,
         )
+        self.store_up = Gauge(
+            "finerank_plan_store_up",
+            "1 while the plan store answers; ranking does not depend on it",
+            registry=registry,
+        )
         self.threads = Gauge("finerank_inference_threads", "Thread budget", registry=registry)
 
-    def count_features(
-        self, scene: str, *, defaulted: Mapping[str, int], oov: Mapping[str, int]
-    ) -> None:
-        """Add what encoding met; the names are the schema's, so bounded."""
-        for feature, count in defaulted.items():
+    def count_features(self, scene: str, counts: Counts) -> None:
+        """Add what encoding met, by feature; names that no feature has are only counted."""
+        for feature, count in counts.defaulted.items():
             self.defaulted.labels(scene, feature).inc(count)
-        for feature, count in oov.items():
+        for feature, count in counts.out_of_vocabulary.items():
             self.out_of_vocabulary.labels(scene, feature).inc(count)
+        if counts.unknown:
+            self.unknown_features.labels(scene).inc(counts.unknown.total())
 
     def replace(self, gauge: Gauge, values: Mapping[str, float]) -> None:
         """Set a one-label gauge to exactly these values: what is gone disappears."""

@@ -53,12 +53,12 @@ class Settings(BaseSettings):
     max_candidates: Annotated[int, Field(ge=1)] = 2_000
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 4 * 1024 * 1024
     feature_timeout_ms: Annotated[float, Field(gt=0)] = Field(
-        15.0, description="longest wait for the feature store in one request"
+        10.0, description="longest wait for the feature store in one request"
     )
     shutdown_timeout_s: Annotated[int, Field(ge=0)] = Field(
         10, description="how long running requests may finish after SIGTERM"
     )
-    seed_demo: bool = Field(True, description="publish the demo plan where its scene has none")
+    demo: bool = Field(False, description="seed the scene demo where it has no plan")
     log_level: str = "info"
 
     @classmethod

@@ -5,9 +5,10 @@ models exist for the OpenAPI document, and a test holds the two together.
 """
 
 from enum import Enum
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, with_config
+from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 SceneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -88,6 +89,20 @@ class RankReplyHead(BaseModel):
         default={}, description="reason -> count; absent when nothing was given up"
     )
     took_ms: float
+    explain_request: dict[str, Any] | None = Field(
+        None, description="with explain: formula, params, scalars, missing names, bucket arithmetic"
+    )
+
+
+class ItemExplanation(BaseModel):
+    """What made one score: the contributions recompose to it."""
+
+    heads: dict[str, float | None]
+    attributes: dict[str, float | None]
+    mode: str = Field(description="how the contributions recompose: product, sum or single")
+    note: str = Field(description="what the terms cannot say")
+    terms: list[dict[str, Any]] = Field(description="text, value and contribution of each term")
+    missing: list[str] = Field(description="item features without a value")
 
 
 class ColumnReply(RankReplyHead):
@@ -96,7 +111,7 @@ class ColumnReply(RankReplyHead):
     ids: list[str]
     scores: list[float | None] = Field(description="null: invalid, placed last")
     heads: dict[str, list[float | None]] = Field(default={}, description="head -> values")
-    explain: dict[str, Any] | None = None
+    explain: list[ItemExplanation] | None = None
 
 
 class RankedItem(BaseModel):
@@ -106,14 +121,13 @@ class RankedItem(BaseModel):
     rank: int = Field(description="1 is best")
     score: float | None
     heads: dict[str, float | None] = {}
-    explain: dict[str, Any] | None = None
+    explain: ItemExplanation | None = None
 
 
 class RowReply(RankReplyHead):
     """The reply to the row form: best first."""
 
     items: list[RankedItem]
-    explain: dict[str, Any] | None = None
 
 
 class PlanFinding(BaseModel):

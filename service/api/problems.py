@@ -1,9 +1,9 @@
 """Render refusals as RFC 9457 problem documents, and other rooms' errors as refusals."""
 
-import logging
 from http import HTTPStatus
 
 import orjson
+import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from service.errors import Fault, ServiceError
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:finerank:problem:"
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger("finerank.api")
 
 
 def problem_response(error: ServiceError, instance: str | None = None) -> Response:
@@ -79,7 +79,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 async def _on_surprise(request: Request, error: Exception) -> Response:
     """A bug: the caller learns that it happened, the log learns what."""
-    _log.error("unhandled error at %s", request.url.path, exc_info=error)
+    log.error("unhandled_error", path=request.url.path, exc_info=error)
     return problem_response(
         ServiceError(f"{type(error).__name__} while answering; the log has the details"),
         request.url.path,

@@ -1,0 +1,80 @@
+"""The application: routes, errors and limits put together over parts that somebody else builds."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+
+from service.api import problems
+from service.api.health_routes import health_routes
+from service.api.limits import BodyLimit
+from service.api.plan_routes import plan_routes
+from service.api.publishing import Publisher
+from service.api.rank_route import rank_routes
+from service.api.scenes import Scenes
+from service.experiment.loader import PlanLoader
+from service.metrics import Metrics
+from service.scoring.pool import ModelPool
+from service.scoring.scorer import Scorer
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_OTLP = "OTEL_EXPORTER_OTLP"  # any OTEL_EXPORTER_OTLP…ENDPOINT variable switches telemetry on
+_DESCRIPTION = "The fine-ranking stage of a recommender: POST candidates, get them in order."
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes need. `token` guards writes; sizes are limits of one request."""
+
+    loader: PlanLoader
+    pool: ModelPool
+    scorer: Scorer
+    metrics: Metrics
+    token: str
+    max_candidates: int
+    max_body_bytes: int
+
+
+def build_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
+    """The ASGI application over its parts; `lifespan` starts and stops them."""
+    app = FastAPI(
+        title="finerank",
+        version=_version(),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        telemetry=_telemetry(),
+        # Their pages load scripts from a CDN, which a closed network does not have.
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    scenes = Scenes(parts.loader)
+    publisher = Publisher(parts.loader, parts.pool.ensure)
+    app.include_router(rank_routes(parts.scorer, scenes, parts.metrics, parts.max_candidates))
+    app.include_router(plan_routes(publisher, parts.token, parts.metrics))
+    app.include_router(health_routes(parts.loader, parts.pool, parts.metrics))
+    app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes)
+    return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """Off without an endpoint: FastAPI would trace every request even with nowhere to send it."""
+    configured = any(
+        name.startswith(_OTLP) and name.endswith("ENDPOINT") and value
+        for name, value in os.environ.items()
+    )
+    if configured:
+        return {"auto_configure": True}
+    return {"tracing": False, "metrics": False, "logs": False}
+
+
+def _version() -> str:
+    try:
+        return version("finerank")
+    except PackageNotFoundError:  # run from a directory that nobody installed
+        return "0"

@@ -1,0 +1,92 @@
+"""`/livez` `/readyz` `/healthz` `/metrics`: what orchestrators, people and Prometheus ask.
+
+Ready means that a scene can rank, never that the store is up: a store that is away must not take
+replicas out of the load balancer that still hold their plans.
+"""
+
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Response
+
+from service.experiment.loader import PlanLoader
+from service.metrics import MEDIA_TYPE, Metrics
+from service.scoring.pool import ModelPool
+
+_NO_STORE = {"cache-control": "no-store"}
+
+
+def health_routes(loader: PlanLoader, pool: ModelPool, metrics: Metrics) -> APIRouter:
+    """The health routes of one application."""
+    router = APIRouter(tags=["health"], default_response_class=Response)
+
+    @router.get("/livez", summary="The process answers")
+    async def livez() -> Response:
+        return _json({"status": "live"})
+
+    @router.get("/readyz", summary="At least one scene can rank")
+    async def readyz() -> Response:
+        scenes = _ranking(loader, pool)
+        if scenes:
+            return _json({"status": "ready", "scenes": scenes})
+        return _json({"status": "not ready", "reason": "no scene can rank; see /healthz"}, 503)
+
+    @router.get("/healthz", summary="Every scene, plan and model, and what is wrong with it")
+    async def healthz() -> Response:
+        report = health_report(loader, pool)
+        return _json(report, 503 if report["status"] == "not ready" else 200)
+
+    @router.get("/metrics", summary="Prometheus metrics")
+    async def metrics_() -> Response:
+        set_gauges(metrics, loader, pool)
+        return Response(metrics.exposition(), media_type=MEDIA_TYPE, headers=_NO_STORE)
+
+    return router
+
+
+def health_report(loader: PlanLoader, pool: ModelPool) -> dict[str, Any]:
+    """What `/healthz` says."""
+    ranking, problems = _ranking(loader, pool), loader.problems()
+    scenes: dict[str, Any] = {}
+    for name in sorted({*loader.scenes(), *problems}):
+        snapshot = loader.snapshot(name)
+        scenes[name] = {"ranks": name in ranking}
+        if snapshot is not None:
+            scenes[name] |= {"plan": snapshot.version, "models": sorted(snapshot.models)}
+        if name in problems:
+            scenes[name]["problem"] = problems[name]
+    store: dict[str, Any] = {"status": "ok"}
+    if loader.store_problem is not None:
+        store = {"status": "lost", "problem": loader.store_problem}
+    if loader.synced_at is not None:
+        store["synced_s_ago"] = round(time.monotonic() - loader.synced_at, 1)
+    wrong = problems or pool.problems or loader.store_problem is not None
+    return {
+        "status": "not ready" if not ranking else "degraded" if wrong else "ok",
+        "scenes": scenes,
+        "models": {"loaded": list(pool.ids), "problems": dict(pool.problems)},
+        "store": store,
+    }
+
+
+def set_gauges(metrics: Metrics, loader: PlanLoader, pool: ModelPool) -> None:
+    """Bring the gauges up to now; they are read only when somebody scrapes."""
+    versions = {s: loader.snapshot(s) for s in loader.scenes()}
+    metrics.replace(metrics.plan_version, {s: v.version for s, v in versions.items() if v})
+    metrics.replace(metrics.plan_refused, dict.fromkeys(loader.problems(), 1))
+    metrics.replace(metrics.model_loaded, dict.fromkeys(pool.ids, 1))
+    metrics.replace(metrics.model_refused, dict.fromkeys(pool.problems, 1))
+    metrics.store_up.set(loader.store_problem is None)
+
+
+def _ranking(loader: PlanLoader, pool: ModelPool) -> list[str]:
+    """Scenes with a snapshot whose models are all loaded."""
+    found = ((name, loader.snapshot(name)) for name in loader.scenes())
+    return [name for name, s in found if s and all(pool.get(id_) for id_ in s.models)]
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(
+        orjson.dumps(document), status, media_type="application/json", headers=_NO_STORE
+    )

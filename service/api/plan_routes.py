@@ -1,0 +1,151 @@
+"""`/v1/plans/{scene}`: read, check and change the plan of a scene over HTTP.
+
+A write is checked cheapest first: token, precondition header, live version, then body and plan.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from service.api.access import require_token
+from service.api.decoding import validated
+from service.api.etags import etag, read_precondition
+from service.api.json_body import parse
+from service.api.messages import (
+    HistoryReply,
+    ParamsPatch,
+    PlanReply,
+    PublishReply,
+    RollbackRequest,
+    ValidateReply,
+)
+from service.api.openapi import body_of, problems
+from service.api.plan_edit import change_params
+from service.api.publishing import Published, Publisher, Signature, finding_json
+from service.errors import MalformedQuery
+from service.experiment.document import Plan
+from service.metrics import Metrics
+
+_LONGEST = {"author": 200, "message": 2_000}
+_MOST_HISTORY = 1_000
+_READ = problems(404, 503)
+_WRITE = problems(400, 401, 403, 404, 412, 413, 422, 428, 503)
+
+
+def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter:
+    """The plan routes of one application."""
+    router = APIRouter(prefix="/v1/plans", tags=["plans"], default_response_class=Response)
+
+    @router.get("/{scene}", responses={200: {"model": PlanReply}, **_READ})
+    async def get_plan(scene: str, request: Request) -> Response:
+        """The live plan, or another (`?version=`); a write names its ETag in If-Match."""
+        stored = await publisher.read(scene, _number(request, "version"))
+        return _json(asdict(stored), {"etag": etag(stored.version)})
+
+    @router.put(
+        "/{scene}", responses={200: {"model": PublishReply}, **_WRITE}, openapi_extra=body_of(Plan)
+    )
+    async def put_plan(scene: str, request: Request) -> Response:
+        """Publish a plan: `If-Match: "v<live>"`; a scene's first: `If-None-Match: *`."""
+        require_token(request, token)
+        precondition, signature = read_precondition(request), _signature(request)
+        live = await publisher.live(scene)
+        precondition.check(scene, live)
+        document = parse(await request.body())
+        published = await publisher.publish(scene, document, live, signature)
+        return _published(scene, "put", published)
+
+    @router.patch(
+        "/{scene}",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=body_of(ParamsPatch),
+    )
+    async def patch_plan(scene: str, request: Request) -> Response:
+        """Change params: `{"params": {"b": 1.6}}`.
+
+        A param is plan-wide: every formula that declares it gets the new value. The weights of the
+        structured forms are `w_<head>`. An object (`{"b": {"max": 9}}`) is merged into the
+        declaration. `If-Match: *` takes whatever is live.
+        """
+        require_token(request, token)
+        precondition, signature = read_precondition(request), _signature(request)
+        precondition.check(scene, await publisher.live(scene))
+        params = validated(ParamsPatch, parse(await request.body())).params
+        published = await publisher.edit(
+            scene, precondition, lambda live: change_params(dict(live.plan), params), signature
+        )
+        return _published(scene, "patch", published)
+
+    @router.post(
+        "/{scene}/validate",
+        responses={200: {"model": ValidateReply}, **problems(400, 413, 503)},
+        openapi_extra=body_of(Plan),
+    )
+    async def validate_plan(scene: str, request: Request) -> Response:
+        """What publishing this plan would say; nothing is written, no token is needed."""
+        findings = await publisher.check(scene, parse(await request.body()))
+        valid = not any(finding.severity == "error" for finding in findings)
+        return _json({"valid": valid, "findings": [finding_json(f) for f in findings]})
+
+    @router.get("/{scene}/history", responses={200: {"model": HistoryReply}, **_READ})
+    async def history(scene: str, request: Request) -> Response:
+        """Publications, newest first; `?limit=` at most 1000, 100 when absent."""
+        limit = min(_number(request, "limit") or 100, _MOST_HISTORY)
+        live = (await publisher.read(scene)).version
+        entries = [asdict(entry) for entry in await publisher.history(scene, limit)]
+        return _json({"scene": scene, "live": live, "history": entries})
+
+    @router.post(
+        "/{scene}/rollback",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=body_of(RollbackRequest, required=False),
+    )
+    async def rollback(scene: str, request: Request) -> Response:
+        """Publish `{"version": n}` again as a new version; without a body, what was live before.
+
+        If-Match is optional here: in an emergency nobody should first have to read the plan.
+        """
+        require_token(request, token)
+        precondition, signature = read_precondition(request, required=False), _signature(request)
+        body = await request.body()
+        asked = validated(RollbackRequest, parse(body)) if body else RollbackRequest()
+        published = await publisher.rollback(scene, precondition, asked.version, signature)
+        return _published(scene, "rollback", published)
+
+    def _published(scene: str, action: str, published: Published) -> Response:
+        metrics.plan_writes.labels(scene, action).inc()
+        findings = [finding_json(f) for f in published.findings]
+        return _json(
+            {"version": published.version, "findings": findings},
+            {"etag": etag(published.version)},
+        )
+
+    return router
+
+
+def _json(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(document),
+        media_type="application/json",
+        headers={"cache-control": "no-store", **(headers or {})},
+    )
+
+
+def _signature(request: Request) -> Signature:
+    """`?author=&message=`, for the audit."""
+    given = {name: request.query_params.get(name, "") for name in _LONGEST}
+    for name, text in given.items():
+        if len(text) > _LONGEST[name]:
+            raise MalformedQuery(f"?{name}= has {len(text)} characters; at most {_LONGEST[name]}")
+    return Signature(**given)
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 2**53):
+        raise MalformedQuery(f"?{name}={text[:40]}: must be a whole number from 1")
+    return int(text)

@@ -1,0 +1,144 @@
+"""A ranking -> the bytes of the reply, in the form the request came in.
+
+Heads are written as the doubles that the formula saw (float32 widened), so that whoever applies the
+formula to them gets the scores back to the last digit.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service.api.decoding import RankBody
+from service.api.messages import Form
+from service.experiment.assignment import bucket, unit_of
+from service.experiment.snapshot import Snapshot
+from service.scoring.ranking import Explained, RankInput, RankOutput
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def rank_reply(
+    body: RankBody, request: RankInput, snapshot: Snapshot, output: RankOutput, took_ms: float
+) -> bytes:
+    """The reply; equal rankings give equal bytes, `took_ms` and `request_id` aside."""
+    treatment = output.treatment
+    reply: dict[str, Any] = {
+        "request_id": request.request_id,
+        "scene": request.scene,
+        "plan": output.plan,
+        "model": output.model,
+        "formula": treatment.formula_name,
+        "assignments": treatment.assignments,
+        "exp_id": treatment.exp_id,
+        "degraded": list(output.degraded),
+        "took_ms": round(took_ms, 3),
+    }
+    if output.degraded:
+        reply["degraded_detail"] = output.degraded
+    explained = None
+    if output.explained is not None:
+        explained = _explain(output, output.explained)
+        reply["explain_request"] = _explain_request(request, snapshot, output, output.explained)
+    ids = [body.ids[row] for row in output.order]
+    scores = np.where(output.valid, output.scores, np.nan)[output.order]
+    heads = {}
+    if request.heads:
+        heads = {n: v[output.order].astype(np.float64) for n, v in output.heads.items()}
+    write = _columns if body.form is Form.COLUMNS else _rows
+    reply |= write(ids, scores, heads, explained, with_heads=request.heads)
+    return orjson.dumps(reply, option=_OPTIONS)
+
+
+def _columns(
+    ids: list[str],
+    scores: Any,
+    heads: Mapping[str, Any],
+    explained: list[dict[str, Any]] | None,
+    *,
+    with_heads: bool,
+) -> dict[str, Any]:
+    columns: dict[str, Any] = {"ids": ids, "scores": scores}
+    if with_heads:
+        columns["heads"] = heads
+    if explained is not None:
+        columns["explain"] = explained
+    return columns
+
+
+def _rows(
+    ids: list[str],
+    scores: Any,
+    heads: Mapping[str, Any],
+    explained: list[dict[str, Any]] | None,
+    *,
+    with_heads: bool,
+) -> dict[str, Any]:
+    items: list[dict[str, Any]] = [
+        {"id": id_, "rank": rank, "score": score}
+        for rank, (id_, score) in enumerate(zip(ids, scores.tolist(), strict=True), start=1)
+    ]
+    if with_heads:
+        lists = {name: values.tolist() for name, values in heads.items()}
+        for row, item in enumerate(items):
+            item["heads"] = {name: values[row] for name, values in lists.items()}
+    for item, explanation in zip(items, explained or [], strict=False):
+        item["explain"] = explanation
+    return {"items": items}
+
+
+def _explain(output: RankOutput, explained: Explained) -> list[dict[str, Any]]:
+    """What made each score, in the order of the reply. Values that are not finite become null."""
+    return [
+        {
+            "heads": {n: float(v[row]) for n, v in output.heads.items()},
+            "attributes": {n: float(v[row]) for n, v in explained.attributes.items()},
+            "mode": explained.terms[row].mode,
+            "note": explained.terms[row].note,
+            "terms": [
+                {"text": t.text, "value": t.value, "contribution": t.contribution}
+                for t in explained.terms[row].terms
+            ],
+            "missing": explained.missing_by_item[row],
+        }
+        for row in output.order.tolist()
+    ]
+
+
+def _explain_request(
+    request: RankInput, snapshot: Snapshot, output: RankOutput, explained: Explained
+) -> dict[str, Any]:
+    """What holds for all candidates: the formula with its numbers, and how the user got it."""
+    formula = output.treatment.formula
+    return {
+        "formula": formula.source,
+        "params": {n: output.treatment.params[n] for n in sorted(formula.params)},
+        "scalars": explained.scalars,
+        "missing": explained.missing,
+        "buckets": _bucket_arithmetic(request, snapshot),
+    }
+
+
+def _bucket_arithmetic(request: RankInput, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Layer by layer: what was hashed and the slots it gave; enough to redo it by hand."""
+    forced = snapshot.plan.force.get(request.user_id or "", {})
+    lines = []
+    for layer in snapshot.layers:
+        unit = unit_of(layer.unit, request.user_id, request.request_id, request.context)
+        line: dict[str, Any] = {"layer": layer.name, "unit": layer.unit, "value": unit}
+        if unit is not None:
+            slot = bucket(layer.salt, unit)
+            line |= {"hashed": f"{layer.salt}:{unit}", "bucket": slot}
+            experiment = layer.experiments[slot]
+            if experiment is not None:
+                line |= {
+                    "experiment": experiment.name,
+                    "arm_hashed": f"{layer.salt}:{experiment.name}:{unit}",
+                    "arm_slot": bucket(layer.salt, experiment.name, unit),
+                    "arm_limits": experiment.limits,
+                }
+        if layer.name in forced:
+            line["forced"] = forced[layer.name]
+        lines.append(line)
+    return lines

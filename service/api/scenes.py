@@ -1,0 +1,47 @@
+"""Which plan snapshot a request gets, and which scenes can rank now."""
+
+import difflib
+
+from service.api.json_body import pointer
+from service.errors import Fault, InvalidRequest, NotRanking
+from service.experiment.loader import PlanLoader
+from service.experiment.snapshot import Snapshot
+
+
+class Scenes:
+    """The scenes that this replica serves, as the loader holds them."""
+
+    def __init__(self, loader: PlanLoader) -> None:
+        self._loader = loader
+
+    def pick(self, scene: str | None) -> Snapshot:
+        """The snapshot of a scene; without a name, of the only live one.
+
+        Raises:
+            InvalidRequest: no such scene, or none named where several are live.
+            NotRanking: no scene is live, or this one's plan cannot be used here.
+        """
+        live = self._loader.scenes()
+        if scene is None:
+            if len(live) > 1:
+                raise _refused(f"say which scene: {', '.join(live)} are live")
+            scene = live[0] if live else ""
+        snapshot = self._loader.snapshot(scene)
+        if snapshot is not None:
+            return snapshot
+        problem = self._loader.problems().get(scene)
+        if problem is not None:
+            raise NotRanking(f"scene {scene!r}: {problem}", headers={"retry-after": "1"})
+        if not live:
+            raise NotRanking("no scene has a plan yet: PUT one to /v1/plans/{scene}")
+        near = difflib.get_close_matches(scene, live, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f" (live: {', '.join(live)})"
+        raise _refused(f"unknown scene {scene[:80]!r}{hint}")
+
+    def ranking(self) -> list[str]:
+        """Scenes that can rank."""
+        return self._loader.scenes()
+
+
+def _refused(rule: str) -> InvalidRequest:
+    return InvalidRequest(rule, faults=[Fault(rule, pointer("scene"))])

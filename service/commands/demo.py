@@ -1,0 +1,84 @@
+"""Seed the demo: a plan for the scene `demo` where it has none, features where they are missing."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from service.api.app import Parts
+from service.api.publishing import Publisher, Signature
+from service.errors import ServiceError
+from service.features.errors import LoadError, StoreUnavailable
+from service.features.load import load_file
+from service.features.store import FeatureStore, Kind
+
+SCENE = "demo"
+_MODEL = "demo"
+_PLAN = "plan.json"
+_FILES: dict[Kind, str] = {"user": "users.jsonl", "item": "items.jsonl"}
+
+log = structlog.get_logger("finerank.demo")
+
+
+@dataclass(frozen=True)
+class Seeder:
+    """Publishes `models/demo/plan.json` and loads `users.jsonl` and `items.jsonl` beside it."""
+
+    parts: Parts
+    features: FeatureStore
+    models: Path
+    store_url: str
+
+    async def seed(self) -> None:
+        """Seed what is missing; a store that is away, or files that are, change nothing."""
+        directory = self.models / _MODEL
+        plan = directory / _PLAN
+        if not plan.is_file():
+            log.warning("demo_not_seeded", reason=f"there is no {plan}")
+            return
+        publisher = Publisher(self.parts.loader, self.parts.pool.ensure)
+        try:
+            if await publisher.live(SCENE) is None:
+                signature = Signature("finerank demo", "the demo plan")
+                document = json.loads(plan.read_text())
+                published = await publisher.publish(SCENE, document, None, signature)
+                log.info("demo_plan_published", version=published.version)
+            await self._load_features(directory)
+        except (ServiceError, StoreUnavailable, LoadError) as err:
+            log.warning("demo_not_seeded", reason=str(err))
+
+    async def _load_features(self, directory: Path) -> None:
+        for kind, name in _FILES.items():
+            path = directory / name
+            if not path.is_file() or await self._is_loaded(kind, path):
+                continue
+            report = await asyncio.to_thread(load_file, self.store_url, SCENE, kind, path)
+            log.info("demo_features_loaded", kind=kind, records=report.written)
+
+    async def _is_loaded(self, kind: Kind, path: Path) -> bool:
+        """Whether the store holds every record of a file; what is there is never overwritten."""
+        ids = _ids(path)
+        if kind == "user":
+            found = [(await self.features.fetch(SCENE, id_, ())).user for id_ in ids]
+        else:
+            found = list((await self.features.fetch(SCENE, None, ids)).items)
+        return all(record is not None for record in found)
+
+
+def example(models: Path) -> Mapping[str, Any] | None:
+    """A request for the demo's own users and items; None without a demo."""
+    directory = models / _MODEL
+    try:
+        users, items = _ids(directory / _FILES["user"]), _ids(directory / _FILES["item"])
+        return {"user": {"id": users[0]}, "candidates": {"ids": items[:5]}}
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def _ids(path: Path) -> list[str]:
+    with path.open() as lines:
+        return [str(json.loads(line)["id"]) for line in lines]

@@ -1,0 +1,123 @@
+"""Build the running service from its settings: store, loader, models, scorer, application.
+
+The one place where all rooms meet. Nothing here decides anything about a ranking.
+"""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+
+from service.api.app import Parts, build_app
+from service.commands.demo import Seeder
+from service.contract.repository import Repository
+from service.experiment.connection import connect
+from service.experiment.embedded import EmbeddedStore, start_embedded
+from service.experiment.errors import EmbeddedError
+from service.experiment.loader import PlanLoader
+from service.experiment.snapshot import Snapshot
+from service.features.errors import StoreUnavailable
+from service.features.store import FeatureStore
+from service.metrics import Metrics
+from service.scoring.pool import ModelPool
+from service.scoring.scorer import Scorer
+from service.scoring.threads import cpu_budget
+from service.scoring.workers import Workers
+from service.settings import Settings
+
+EMBEDDED = "embedded"
+
+log = structlog.get_logger("finerank.runtime")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A service that is built and not started; `app` starts and stops it with its lifespan."""
+
+    settings: Settings
+    app: FastAPI
+    parts: Parts
+    store_url: str
+
+
+def build_runtime(settings: Settings) -> Runtime:
+    """Put the service together; the embedded store, if that is the store, is running afterwards.
+
+    Raises:
+        EmbeddedError: the embedded store cannot start.
+        ValueError: the store's URL cannot be understood.
+    """
+    settings = settings.with_token()
+    embedded, url = _open_store(settings)
+    threads = settings.threads or cpu_budget().threads
+    repository, metrics = Repository(settings.models), Metrics()
+    metrics.threads.set(threads)
+    redis = connect(url)
+    features = FeatureStore.from_url(url, settings.feature_timeout_ms / 1000)
+    # One thread a run: requests run beside each other, and the budget is spent on that.
+    pool, workers = ModelPool(repository, threads=1), Workers(threads)
+
+    def drop_unused(_: Snapshot) -> None:
+        pool.retain(loader.models_in_use())
+
+    loader = PlanLoader(
+        redis,
+        repository,
+        prepare=pool.ensure,
+        state_dir=settings.state_dir,
+        replica=settings.replica,
+        on_change=drop_unused,
+    )
+    parts = Parts(
+        loader=loader,
+        pool=pool,
+        scorer=Scorer(pool, workers, features),
+        metrics=metrics,
+        token=settings.write_token(),
+        max_candidates=settings.max_candidates,
+        max_body_bytes=settings.max_body_bytes,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if settings.demo:
+            await Seeder(parts, features, settings.models, url).seed()
+        await loader.start()
+        with contextlib.suppress(StoreUnavailable):
+            await features.fetch("", "", ())  # connects: the first request should not wait for it
+        following = asyncio.create_task(loader.run())
+        # What is loaded by now stays: later collections need not walk it.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await loader.close()
+            workers.close()
+            pool.close()
+            await features.close()
+            await redis.aclose()
+            if embedded is not None:
+                await asyncio.to_thread(embedded.close)
+
+    return Runtime(settings, build_app(parts, lifespan), parts, url)
+
+
+def _open_store(settings: Settings) -> tuple[EmbeddedStore | None, str]:
+    if settings.store != EMBEDDED:
+        return None, settings.store
+    try:
+        embedded = start_embedded(settings.state_dir)
+    except EmbeddedError as err:
+        if err.url is None:
+            raise
+        # It runs and does not answer: plans come from disk until it does.
+        log.warning("embedded_store_silent", reason=str(err))
+        return None, err.url
+    return embedded, embedded.url
