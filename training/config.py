@@ -145,6 +145,7 @@ class RunConfig(_Strict):
     model: Model
     train: Train = Train()
     tasks: tuple[Task, ...]
+    slices: tuple[str, ...] = ()  # "tab=1": measure these rows apart, too
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

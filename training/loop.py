@@ -25,9 +25,13 @@ Judge = Callable[[Ranker], tuple[float, dict[str, float]]]  # -> criterion (larg
 class Watcher(Protocol):
     """Who is told how training goes."""
 
-    def step(self, epoch: int, steps: int, rows: int, losses: Mapping[str, float]) -> None: ...
+    def step(self, epoch: int, steps: int, rows: int, losses: Mapping[str, float]) -> None:
+        """One minibatch of `rows` rows is done, of `steps` in this epoch (from 1)."""
+        ...
 
-    def epoch(self, epoch: int, score: float, metrics: Mapping[str, float]) -> None: ...
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch is done."""
+        ...
 
 
 def fit(
@@ -39,6 +43,7 @@ def fit(
     watcher: Watcher,
     checkpoint: Path | None = None,
     stop_after: int | None = None,
+    train_further: bool = True,
 ) -> Position:
     """Train in place; on return the ranker holds the averaged weights of the best epoch.
 
@@ -49,6 +54,11 @@ def fit(
         judge: called with the averaged ranker after every epoch.
         checkpoint: continued from when it is there and fits; written every `checkpoint_every` steps.
         stop_after: train exactly that many epochs of the same schedule and keep the last (a refit).
+        train_further: False takes the best epoch of the checkpoint as it is.
+
+    Raises:
+        CheckpointError: of another run or unreadable; or there is no finished epoch to take.
+        FloatingPointError: the criterion is no longer a number.
     """
     train = config.train
     torch.manual_seed(train.seed)
@@ -62,6 +72,10 @@ def fit(
     run = _fingerprint(config, data, stop_after)
     if checkpoint is not None and checkpoint.exists():
         load(checkpoint, running, run=run)
+    if not train_further:
+        if not running.best:
+            raise CheckpointError(f"{checkpoint} holds no finished epoch yet: nothing to publish")
+        running.position.finished = True
     objective = Objective(config.tasks, ranker.logit_names)
     steps = math.ceil(len(data) / train.minibatch)
     at = running.position
@@ -80,7 +94,7 @@ def fit(
                 save(checkpoint, running, run=run)
         at.epoch, at.step = at.epoch + 1, 0
         score, metrics = judge(running.average)
-        watcher.epoch(at.epoch, score, metrics)
+        watcher.epoch(at.epoch, metrics)
         at.history.append(metrics)
         if stop_after is not None or score > at.best_score:
             at.best_epoch, at.best_score = at.epoch, score
@@ -151,6 +165,3 @@ def _fingerprint(config: RunConfig, data: Dataset, stop_after: int | None) -> st
     for tensor in (*data.inputs.values(), data.labels, data.spaces):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-__all__ = ["CheckpointError", "Judge", "Watcher", "fit", "predict", "start_at_base_rates"]

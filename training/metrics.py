@@ -22,6 +22,8 @@ def auc(label: Array, score: Array) -> float:
 
 def grouped_auc(label: Array, score: Array, group: NDArray) -> float:
     """Mean AUC inside groups (users), weighted by their rows; groups of one class are left out."""
+    if not len(label):
+        return float("nan")
     _, group = np.unique(group, return_inverse=True)
     positive = label > 0.5
     # Ranks inside a group = ranks of (group, score) less the rows of the groups before it.
@@ -63,6 +65,8 @@ def xauc(label: Array, score: Array) -> float:
 
     Exact in O(N log N): pairs are counted bit by bit of the scores' dense ranks, from the highest.
     """
+    if not len(label):
+        return float("nan")
     label_rank = _dense_ranks(label)
     score_rank = _dense_ranks(score)
     # Equal labels in descending score order: none of their pairs then counts as concordant.

@@ -1,5 +1,6 @@
 """Metrics of a log's predictions, by head and sample space: `ctr.auc[impression]`, `vcr.mse[timed, tab=1]`."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ _BY_KIND: dict[str, dict[str, Metric]] = {
     "binary": {"auc": auc, "log_loss": log_loss, "ratio": predicted_over_observed},
     "regression": {"mse": mse, "xauc": xauc, "ratio": predicted_over_observed},
 }
+_NAME = re.compile(r"(?P<head>[^.]+)\.(?P<metric>[^\[]+)\[(?P<space>.*)\]")
 _BETTER_WHEN_SMALLER = {"log_loss", "mse"}
 
 
@@ -25,20 +27,25 @@ def head_metrics(
     log: Log,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, float]:
-    """Every metric of every head, on its own sample space and on each other space where its label is known.
+    """Every metric of every head, on its own sample space and on each other one where its label varies.
 
     Args:
         predictions: head name -> (N,) in the log's order.
         slices: name -> (N,) rows of it; each is measured inside the head's own sample space.
 
-    A metric that its rows do not define (one class only) is left out.
+    A metric that its rows do not define (one class only) is left out, and so is a space that holds the same
+    rows as the head's own.
     """
     found: dict[str, float] = {}
     for task in tasks:
         label = log.labels[task.label]
         known = ~np.isnan(label)
-        groups = {name: known & space for name, space in log.spaces.items()}
-        own = groups[task.space]
+        own = known & log.spaces[task.space]
+        groups = {task.space: own}
+        for name, space in log.spaces.items():
+            rows = known & space
+            if not np.array_equal(rows, own) and len(np.unique(label[rows])) > 1:
+                groups[name] = rows
         groups |= {f"{task.space}, {name}": own & rows for name, rows in (slices or {}).items()}
         for name, rows in groups.items():
             truth = label[rows].astype(np.float64)
@@ -60,9 +67,26 @@ def criterion(names: Iterable[str], metrics: Mapping[str, float]) -> float:
     for name in names:
         if name not in metrics:
             raise DataError(f"criterion {name!r} was not measured (known: {', '.join(metrics)})")
-        metric = name.partition(".")[2].partition("[")[0]
-        total.append(-metrics[name] if metric in _BETTER_WHEN_SMALLER else metrics[name])
+        match = _NAME.fullmatch(name)
+        smaller = match is not None and match["metric"] in _BETTER_WHEN_SMALLER
+        total.append(-metrics[name] if smaller else metrics[name])
     return float(np.mean(total))
+
+
+def metrics_grid(
+    metrics: Mapping[str, float],
+) -> tuple[list[str], dict[tuple[str, str], dict[str, float]]]:
+    """Flat names -> the metrics there are, and (head, rows) -> {metric: value}; other names are left out."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    columns: list[str] = []
+    for name, value in metrics.items():
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        rows.setdefault((match["head"], match["space"]), {})[match["metric"]] = value
+        if match["metric"] not in columns:
+            columns.append(match["metric"])
+    return columns, rows
 
 
 def log_slices(log: Log, conditions: Iterable[str]) -> dict[str, NDArray[np.bool_]]:

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.contract.features import SIDES, Categorical, FeatureSchema, Numeric, Side
+from service.contract.features import (
+    SIDES,
+    Categorical,
+    FeatureSchema,
+    IdFeature,
+    Numeric,
+    Side,
+)
 from training.modules.blocks import Blocks, Widths
 
 
@@ -79,28 +86,22 @@ class _Side(nn.Module):
     ) -> None:
         super().__init__()
         self.clip = clip
-        features = schema.id_features(side)
-        starts = np.cumsum([0, *(f.ids for f in features)]).tolist()
-        self.single = [
-            at for at, f in zip(starts, features, strict=False) if isinstance(f, Categorical)
-        ]
-        self.lists = [
-            (at, at + f.ids)
-            for at, f in zip(starts, features, strict=False)
-            if not isinstance(f, Categorical)
-        ]
-        offset = [offsets[f.name] for f in features for _ in range(f.ids)]
-        self.register_buffer("offset", torch.tensor(offset, dtype=torch.int32), persistent=False)
+        self.singles, self.lists = _places(schema.id_features(side))
+        places = [at for at, _ in self.singles]
+        self._constant("single_places", torch.tensor(places, dtype=torch.int64))
+        offset = [offsets[name] for _, name in self.singles]
+        self._constant("single_offsets", torch.tensor(offset, dtype=torch.int32))
+        self.list_offsets = [offsets[name] for _, _, name in self.lists]
         columns = value_columns(schema, side)
         self.values = len(columns)
         logged = [any(fnmatchcase(name, pattern) for pattern in log1p) for name in columns]
         self.any_logged = any(logged)
-        self.register_buffer("logged", torch.tensor(logged, dtype=torch.bool), persistent=False)
+        self._constant("logged", torch.tensor(logged, dtype=torch.bool))
         self.register_buffer("mean", torch.zeros(self.values))
         self.register_buffer("scale", torch.ones(self.values))
 
     def width(self, dim: int) -> int:
-        return (len(self.single) + len(self.lists)) * dim + self.values
+        return (len(self.singles) + len(self.lists)) * dim + self.values
 
     def fit(self, values: Tensor) -> None:
         values = self._logged(values.double())
@@ -112,24 +113,41 @@ class _Side(nn.Module):
     def forward(self, table: Tensor, ids: Tensor | None, values: Tensor | None) -> Tensor:
         parts = []
         if ids is not None:
-            rows = nn.functional.embedding(ids + self.offset, table)  # (B, K, dim)
-            if len(self.single) == ids.shape[1]:
-                parts.append(rows.flatten(1))
-            elif self.single:
-                parts.append(rows[:, self.single].flatten(1))
-            for start, end in self.lists:
-                present = (ids[:, start:end] > 0).to(rows.dtype).unsqueeze(2)
-                total = (rows[:, start:end] * present).sum(dim=1)
-                parts.append(total / present.sum(dim=1).clamp(min=1))
+            if self.singles:
+                single = ids.index_select(1, self.single_places) + self.single_offsets
+                parts.append(nn.functional.embedding(single, table).flatten(1))
+            for (start, end, _), offset in zip(self.lists, self.list_offsets, strict=True):
+                listed = ids[:, start:end]
+                rows = nn.functional.embedding(listed + offset, table)  # (B, length, dim)
+                present = (listed > 0).to(rows.dtype).unsqueeze(2)
+                parts.append((rows * present).sum(dim=1) / present.sum(dim=1).clamp(min=1))
         if values is not None:
             values = (self._logged(values.to(self.mean.dtype)) - self.mean) * self.scale
             parts.append(values.clamp(-self.clip, self.clip))
         return torch.cat(parts, dim=1)
 
+    def _constant(self, name: str, value: Tensor) -> None:
+        """A tensor that the schema decides, so no checkpoint holds it."""
+        self.register_buffer(name, value, persistent=False)
+
     def _logged(self, values: Tensor) -> Tensor:
         if not self.any_logged:
             return values
         return torch.where(self.logged, torch.log1p(values.clamp(min=0)), values)
+
+
+def _places(
+    features: Iterable[IdFeature],
+) -> tuple[list[tuple[int, str]], list[tuple[int, int, str]]]:
+    """Column of every single-valued feature, and columns [start, end) of every list, with their names."""
+    singles, lists, at = [], [], 0
+    for feature in features:
+        if isinstance(feature, Categorical):
+            singles.append((at, feature.name))
+        else:
+            lists.append((at, at + feature.ids, feature.name))
+        at += feature.ids
+    return singles, lists
 
 
 def value_columns(schema: FeatureSchema, side: Side) -> list[str]:

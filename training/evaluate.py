@@ -1,0 +1,116 @@
+"""Score every impression of some days with a published package, through ONNX Runtime, and measure it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from service.contract.encode import Array, encode_rows
+from service.contract.features import FeatureSchema, Side
+from service.contract.repository import ModelRef, Repository
+from service.scoring.package import LoadedModel, load_package
+from service.scoring.threads import cpu_budget
+from training.config_file import parse_config
+from training.data.days import Days
+from training.data.errors import DataError
+from training.data.log import Log
+from training.reading import reader_for
+from training.scores import head_metrics, log_slices, metrics_grid
+
+BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Predictions (N,) by head and metrics by name, for the N impressions of `log`."""
+
+    model: str
+    log: Log
+    predictions: dict[str, NDArray[np.float32]]
+    metrics: dict[str, float]
+
+
+def evaluate(
+    repository: Repository, reference: str, data: Path, days: Days, console: Console
+) -> Evaluation:
+    """Read the days as the package's own configuration says, with history of all earlier days, and score them.
+
+    Raises:
+        DataError: the log holds nothing on those days.
+    """
+    ref = ModelRef.parse(reference)
+    model = load_package(
+        repository, ref.name, repository.resolve(ref), threads=cpu_budget().threads
+    )
+    config = parse_config(
+        model.manifest.training.config, name=model.manifest.name, source=f"{model.id}/manifest.json"
+    )
+    with console.status("reading the log"):
+        log = reader_for(config).read(data, days)
+        if not log.rows:
+            raise DataError(f"{data} holds no impression of days {days}")
+        encoded = encode_rows(model.schema, log.columns, log.rows)
+    predictions = _score(model, encoded, log.rows, console)
+    slices = log_slices(log, config.slices) | cold_rows(model.schema, encoded)
+    metrics = head_metrics(config.heads, predictions, log, slices)
+    return Evaluation(model.id, log, predictions, metrics)
+
+
+def cold_rows(schema: FeatureSchema, encoded: dict[str, Array]) -> dict[str, NDArray[np.bool_]]:
+    """Rows whose user, or item, has no embedding of its own: unseen in training, or too rare."""
+    sides: dict[str, tuple[Side, str | None]] = {
+        "cold users": ("user", schema.user_id_feature),
+        "cold items": ("item", schema.item_id_feature),
+    }
+    found = {}
+    for name, (side, feature) in sides.items():
+        at = 0
+        for candidate in schema.id_features(side):
+            if candidate.name == feature:
+                found[name] = encoded[f"{side}_ids"][:, at] == 0
+            at += candidate.ids
+    return found
+
+
+def write_predictions(evaluation: Evaluation, path: Path) -> None:
+    """Parquet: `row` (0-based row of the log as read) and one float32 column a head."""
+    frame = pl.DataFrame({"row": evaluation.log.row, **evaluation.predictions})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(path)
+
+
+def write_json(evaluation: Evaluation, days: Days, path: Path) -> None:
+    document = {
+        "model": evaluation.model,
+        "days": str(days),
+        "rows": evaluation.log.rows,
+        "metrics": evaluation.metrics,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def show_metrics(metrics: dict[str, float], title: str, console: Console) -> None:
+    """A table with one row a head and sample space."""
+    columns, rows = metrics_grid(metrics)
+    table = Table("head", "rows", *columns, title=title, title_justify="left")
+    for (head, space), values in rows.items():
+        table.add_row(head, space, *(f"{values[c]:.4f}" if c in values else "" for c in columns))
+    console.print(table)
+
+
+def _score(
+    model: LoadedModel, encoded: dict[str, Array], rows: int, console: Console
+) -> dict[str, NDArray[np.float32]]:
+    starts = range(0, rows, BATCH)
+    runs = [
+        model.session.run({name: block[at : at + BATCH] for name, block in encoded.items()})
+        for at in track(starts, description="scoring", console=console, transient=True)
+    ]
+    return {head: np.concatenate([run[head] for run in runs]) for head in model.manifest.head_names}

@@ -1,0 +1,183 @@
+"""A whole run: read, encode, train, perhaps refit, export, publish."""
+
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from service.contract.features import FeatureSchema
+from service.scoring.threads import cpu_budget
+from training.checkpoint import Position
+from training.config import RunConfig
+from training.data.days import Days
+from training.data.log import Log
+from training.dataset import Dataset, build_dataset
+from training.export import export_graph
+from training.golden_rows import golden_rows
+from training.loop import Judge, fit, predict, start_at_base_rates
+from training.objective import Objective
+from training.progress import TerminalWatcher
+from training.publish import Finished, publish
+from training.reading import reader_for
+from training.rankers.build import build_ranker
+from training.rankers.ranker import Heads, Ranker, head_values
+from training.scores import criterion, head_metrics, log_slices
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes."""
+
+    data: Path
+    models: Path
+    runs: Path  # checkpoints: <runs>/<name>/
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run gave."""
+
+    name: str
+    version: int
+    metrics: dict[str, float]
+    record: dict[str, Any]  # a line for a file of runs
+
+
+def run(
+    config: RunConfig,
+    places: Places,
+    console: Console,
+    *,
+    promote: bool = False,
+    train_further: bool = True,
+) -> Published:
+    """Train and publish one package.
+
+    A run that was killed continues from its checkpoint when it is started again with the same
+    configuration and data; without `train_further` its best epoch so far is published as it is.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(cpu_budget().threads)
+    reader = reader_for(config)
+    with console.status("reading the log"):
+        log = reader.read(places.data)
+        train = log.of(config.data.train_days)
+        valid = log.of(config.data.validate_days)
+        schema = reader.features(train)
+        data = build_dataset(schema, config.tasks, train)
+        held_out = build_dataset(schema, config.tasks, valid)
+    console.print(f"{train.rows:,} rows train, {valid.rows:,} validate", highlight=False)
+    judge = _judge(config, valid, held_out)
+    ranker, found = _fit(
+        config, schema, data, places, console, judge, train_further=train_further
+    )
+    metrics = found.history[found.best_epoch - 1]
+    trained_on = train
+    if config.train.refit and train_further:
+        everything = Days(config.data.train_days.first, config.data.validate_days.last)
+        trained_on = log.of(everything)
+        schema = reader.features(trained_on)
+        data = build_dataset(schema, config.tasks, trained_on)
+        held_out = build_dataset(schema, config.tasks, valid)
+        ranker, _ = _fit(
+            config, schema, data, places, console, lambda _: (0.0, {}), stop_after=found.best_epoch
+        )
+    trained_s = time.monotonic() - started
+    heads = Heads(ranker, list(schema.inputs), {t.name: t.product for t in config.heads})
+    encoded = {name: block.numpy() for name, block in held_out.inputs.items()}
+    with console.status("exporting and publishing"):
+        finished = Finished(
+            config=config,
+            schema=schema,
+            heads=heads,
+            graph=export_graph(heads, schema, encoded),
+            golden=golden_rows(schema, reader, places.data, valid),
+            validation=valid,
+            predictions=_head_values(ranker, config, held_out),
+            metrics=metrics,
+            days=(int(trained_on.day.min()), int(trained_on.day.max())),
+            rows=trained_on.rows,
+        )
+        version = publish(finished, places.models, promote=promote)
+    for checkpoint in (places.runs / config.name).glob("*.safetensors"):
+        checkpoint.unlink()
+    record = {
+        "model": config.name,
+        "version": version,
+        "trunk": config.model.trunk.kind,
+        "seed": config.train.seed,
+        "epochs": found.best_epoch,
+        "rows": train.rows,
+        "parameters": sum(p.numel() for p in ranker.parameters()),
+        "train_s": round(trained_s, 1),
+        "total_s": round(time.monotonic() - started, 1),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "torch": torch.__version__,
+        "metrics": metrics,
+    }
+    return Published(config.name, version, metrics, record)
+
+
+def _fit(
+    config: RunConfig,
+    schema: FeatureSchema,
+    data: Dataset,
+    places: Places,
+    console: Console,
+    judge: Judge,
+    *,
+    stop_after: int | None = None,
+    train_further: bool = True,
+) -> tuple[Ranker, Position]:
+    torch.manual_seed(config.train.seed)
+    ranker = build_ranker(schema, config.model, config.tasks)
+    ranker.embedding.fit({name: block.numpy() for name, block in data.inputs.items()})
+    start_at_base_rates(ranker, config.tasks, data)
+    what = "search" if stop_after is None else "refit"
+    checkpoint = places.runs / config.name / f"{what}.safetensors"
+    if checkpoint.exists():
+        console.print(f"continuing from {checkpoint}", highlight=False)
+    with TerminalWatcher(what, stop_after or config.train.epochs, console) as watcher:
+        position = fit(
+            ranker,
+            data,
+            config,
+            judge=judge,
+            watcher=watcher,
+            checkpoint=checkpoint,
+            stop_after=stop_after,
+            train_further=train_further,
+        )
+    return ranker, position
+
+
+def _judge(config: RunConfig, valid: Log, held_out: Dataset) -> Judge:
+    """Metrics on the validation rows, and the criterion: the configured ones, or the negative loss."""
+    slices = log_slices(valid, config.slices)
+
+    def judge(ranker: Ranker) -> tuple[float, dict[str, float]]:
+        metrics = head_metrics(
+            config.heads, _head_values(ranker, config, held_out), valid, slices
+        )
+        if config.train.criterion:
+            return criterion(config.train.criterion, metrics), metrics
+        objective = Objective(config.tasks, ranker.logit_names)
+        losses = objective.losses(predict(ranker, held_out), held_out.labels, held_out.spaces)
+        return -objective.total(losses).item(), metrics
+
+    return judge
+
+
+def _head_values(
+    ranker: Ranker, config: RunConfig, data: Dataset
+) -> dict[str, NDArray[np.float32]]:
+    products = {task.name: task.product for task in config.heads}
+    values = head_values(predict(ranker, data), ranker.tasks, products)
+    return {name: value.numpy() for name, value in values.items()}
