@@ -11,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.contract.features import Name
 
 BUCKETS = 10_000
-UNSTATED_BOUND = 100.0  # weights of the structured forms lie in -100 … 100 unless the plan says otherwise
+UNSTATED_BOUND = (
+    100.0  # weights of the structured forms lie in -100 … 100 unless the plan says otherwise
+)
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]  # layer, experiment, arm
+Label = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
+]  # layer, experiment, arm
 Scene = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"

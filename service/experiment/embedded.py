@@ -63,7 +63,9 @@ def start_embedded(state_dir: Path) -> EmbeddedStore:
             raise EmbeddedError(f"embedded Valkey: the one of {directory} does not stop")
         with (directory / "start.lock").open("a") as starting:
             if not _wait(lambda: _try(starting, fcntl.LOCK_EX), START_TIMEOUT_S):
-                raise EmbeddedError(f"embedded Valkey: another process is still starting {directory}")
+                raise EmbeddedError(
+                    f"embedded Valkey: another process is still starting {directory}"
+                )
             where = _socket_of(directory)
             running = _answers(where)
             if not running:
@@ -79,7 +81,9 @@ def _start_keeper(directory: Path, where: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            cwd=Path(__file__).parents[2],  # where `service` is found, whatever the caller's directory
+            cwd=Path(__file__).parents[
+                2
+            ],  # where `service` is found, whatever the caller's directory
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT_S,

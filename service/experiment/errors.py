@@ -48,10 +48,6 @@ class StaleAlias(ExperimentError):
         super().__init__(f"{model}@{alias} was expected to point at {was}, but points at {now}")
 
 
-class UnknownParam(ExperimentError):
-    """A param to change that the plan lacks, or that several formulas have."""
-
-
 class EmbeddedError(ExperimentError):
     """The embedded Valkey cannot be used; `url` is where one is running that does not answer, if any."""
 

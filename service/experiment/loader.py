@@ -34,7 +34,9 @@ POLL_S = (1.0, 2.0)  # drawn anew for each pause, so that replicas do not poll i
 REPORT_EVERY_S = 30.0
 RETRY_S = (2.0, 60.0)  # first and longest pause before a refused plan is tried again unchanged
 
-Prepare = Callable[[frozenset[str]], Awaitable[None]]  # "name/version" of models: load them or raise
+Prepare = Callable[
+    [frozenset[str]], Awaitable[None]
+]  # "name/version" of models: load them or raise
 OnChange = Callable[[Snapshot], None]
 
 

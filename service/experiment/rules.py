@@ -5,7 +5,6 @@ Needs the document alone; what needs models (heads, golden rows) is in `treatmen
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 from service.contract.errors import UnknownModel
 from service.contract.repository import ModelRef
@@ -100,7 +99,9 @@ def _lets(path: Path, let: dict[str, str], params: set[str]) -> Iterator[Finding
     for key in let:
         name = let_name(key)
         if name in params:
-            yield _error((*path, key), f"{name!r} is a let and a param; give one of them another name")
+            yield _error(
+                (*path, key), f"{name!r} is a let and a param; give one of them another name"
+            )
         if name in seen:
             yield _error((*path, key), f"{name!r} is defined twice")
         seen.add(name)
@@ -155,13 +156,17 @@ def _ranges(path: Path, layer: Layer) -> Iterator[Finding]:
             else:
                 ranges.append((first, last, experiment.name, place))
     ranges.sort()
-    for (first, last, name, _), (start, end, other, place) in pairwise(ranges):
+    reach = ranges[:1]  # the range, among those before, that goes furthest
+    for start, end, other, place in ranges[1:]:
+        first, last, name, _ = reach[0]
         if start <= last:
             yield _error(
                 place,
                 f"buckets [{start}, {end}] of {other!r} overlap [{first}, {last}] of {name!r}"
                 f" in layer {layer.name!r}",
             )
+        if end > last:
+            reach = [(start, end, other, place)]
 
 
 def _settings(plan: Plan) -> Iterator[Finding]:

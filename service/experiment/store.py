@@ -104,6 +104,8 @@ class PlanStore:
     ) -> int:
         """Make a document the live plan, if `expected` is still live (None: if the scene has no plan).
 
+        A rollback is the publication of an old document as a new version, with `rollback_to` naming it.
+
         Returns:
             The new version.
 
@@ -133,25 +135,6 @@ class PlanStore:
         if not done:
             raise StaleVersion(scene, expected, _int(version))
         return int(version)
-
-    async def rollback(
-        self, scene: str, to: int, *, expected: int | None, author: str = "", message: str = ""
-    ) -> int:
-        """Publish the document of an old version again, as a new version.
-
-        Raises:
-            UnknownVersion: the scene has no version `to`.
-            StaleVersion: another version than `expected` is live.
-        """
-        old = await self.get(scene, to)
-        return await self.publish(
-            scene,
-            old.plan,
-            expected=expected,
-            author=author,
-            message=message or f"rollback to {to}",
-            rollback_to=to,
-        )
 
     async def history(self, scene: str, limit: int = 100) -> list[Publication]:
         """Publications of a scene, newest first."""

@@ -16,8 +16,8 @@ from service.contract.manifest import Manifest
 from service.contract.repository import ModelRef
 from service.experiment.document import Plan
 from service.experiment.dry_run import first_invalid_row
-from service.experiment.findings import Finding, pointer
-from service.experiment.forms import FormulaText, write_out
+from service.experiment.findings import Finding, did_you_mean, pointer
+from service.experiment.forms import LENGTH, FormulaText, terms, write_out
 from service.experiment.rules import Path, arm_id, arms, let_name
 from service.experiment.scalars import read_scalars, scalar_defaults
 from service.fusion import Formula, FormulaError, compile_formula
@@ -92,7 +92,9 @@ class Compiler:
         """Choice of each layer (0: unassigned) -> treatment; what failed is missing, with a finding."""
         for name in self.plan.formulas:
             self._compile(self._effect((), formula=name))
-        options = [len([a for e in layer.experiments for a in e.arms]) + 1 for layer in self.plan.layers]
+        options = [
+            len([a for e in layer.experiments for a in e.arms]) + 1 for layer in self.plan.layers
+        ]
         if (count := prod(options)) > MAX_TREATMENTS:
             self._report(
                 ("layers",),
@@ -198,12 +200,15 @@ class Compiler:
                 return None
             if key not in self._used:
                 self._used[key] = formula.params
-                whole = (key, tuple((n, v) for n, v in effect.params.items() if n in formula.params))
+                whole = (
+                    key,
+                    tuple((n, v) for n, v in effect.params.items() if n in formula.params),
+                )
             self._formulas[whole] = self._run_dry(formula, effect, manifest)
         return self._formulas[whole]
 
     def _compile_text(self, effect: _Effect, manifest: Manifest) -> Formula | None:
-        if self._clashes(effect, manifest):
+        if self._unknown_heads(effect.formula, manifest) or self._clashes(effect, manifest):
             return None
         try:
             return compile_formula(
@@ -231,9 +236,25 @@ class Compiler:
         known = places.get(name) if err.where.startswith("let ") else None
         return known or self._score_place(effect.formula)
 
+    def _unknown_heads(self, formula: str, manifest: Manifest) -> bool:
+        """Names of a structured form that the model lacks; those of a text formula the compiler finds."""
+        spec = self.plan.formulas[formula]
+        known = {*manifest.head_names, *(a.name for a in manifest.schema_.attributes)}
+        form = self._score_place(formula)
+        places = {head: (*form, head) for head in terms(spec)}
+        if spec.videolen is not None:
+            places[LENGTH] = ("formulas", formula, "videolen")
+        unknown = [name for name in places if name not in known]
+        for name in unknown:
+            self._report(
+                places[name],
+                f"model {manifest.id} has no head or attribute {name!r}{did_you_mean(name, known)}",
+            )
+        return bool(unknown)
+
     def _clashes(self, effect: _Effect, manifest: Manifest) -> bool:
-        taken = {h: "head" for h in manifest.head_names}
-        taken |= {a.name: "attribute" for a in manifest.schema_.attributes}
+        taken = {h: "a head" for h in manifest.head_names}
+        taken |= {a.name: "an attribute" for a in manifest.schema_.attributes}
         places: dict[str, tuple[str, Path]] = {
             name: ("param", ("formulas", effect.formula, "params", name)) for name in effect.params
         }
@@ -243,7 +264,7 @@ class Compiler:
             what, place = places[name]
             self._report(
                 place,
-                f"{name!r} is a {what} and a {taken[name]} of model {manifest.id};"
+                f"{name!r} names a {what} and also {taken[name]} of model {manifest.id};"
                 f" give the {what} another name",
             )
         return bool(clashes)
@@ -284,4 +305,3 @@ def _override(
         changed = by_name.get(let_name(key))
         merged[changed or key] = entry if changed is None else changes[changed]
     return merged
-
