@@ -20,7 +20,7 @@ KEYS = (ROW, DAY, USER, ITEM, ORDER)
 class Assembled:
     """A log ready to be counted: `frame` has KEYS and every feature by its name.
 
-    `sides` holds the side tables as typed features with @id: what an unseen user or item is known by.
+    `sides` holds the side tables, typed, with @id: what an unseen user or item is known by.
     Dates that ages are counted from stay dates in both.
     """
 

@@ -194,7 +194,7 @@ class Outcome(_Strict):
     """[[history.outcomes]]: a label whose past mean is an input.
 
     The mean of n past values is drawn to `prior`, as if `strength` more had been seen there:
-    (sum + strength * prior) / (n + strength). Both are constants: an unknown key is exactly `prior`.
+    (sum + strength * prior) / (n + strength). Both are constants: an unknown key is just `prior`.
     """
 
     label: Name
@@ -256,7 +256,7 @@ class FeaturesConfig(_Strict):
 
 
 class SyntheticConfig(_Strict):
-    """[synthetic]: size of the generated world. The same numbers give the same world, bit by bit."""
+    """[synthetic]: size of the generated world. The same numbers give the same world exactly."""
 
     users: Annotated[int, Field(ge=2)] = 200
     items: Annotated[int, Field(ge=2)] = 1_000

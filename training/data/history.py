@@ -1,8 +1,8 @@
 """What strictly earlier days say: past means and counts by one key or a pair of keys.
 
 Sums are kept in whole millionths, so they are the same in any order, and numbers are rounded to
-5 decimals where they are made, so they survive JSON exactly: what is written for day D equals what a
-training row of day D has.
+5 decimals where they are made, so they survive JSON exactly: what is written for day D equals
+what a training row of day D has.
 N rows, W numbers a key: one rate an outcome, then log1p of the number of impressions.
 """
 

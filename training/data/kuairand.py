@@ -128,7 +128,7 @@ MAPPING = ColumnsConfig(
 def load(directory: Path, *, include_random: bool = False) -> Tables:
     """Read `directory/data/*.csv` or `directory/*.csv`: every standard log, in name order.
 
-    `video_features_statistic_*.csv` is never read: it averages the whole month, the future included.
+    `video_features_statistic_*.csv` is never read: it averages the whole month, future included.
 
     Raises:
         DataError: a file that is missing or broken.

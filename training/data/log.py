@@ -18,8 +18,8 @@ Record = dict[str, Any]  # {"id": ..., feature: raw value, map: {key: [numbers]}
 class Log:
     """N impressions. Columns hold raw values as `encode_rows` takes them; NaN and None are absent.
 
-    Lookups are joined already: (N, width) float32 under the feature's own name. `labels` are float32
-    with NaN where a label is undefined; `spaces` always has `impression`, true everywhere.
+    Lookups are joined already: (N, width) float32 under the feature's own name. `labels` are
+    float32 with NaN where a label is undefined; `spaces` always has `impression`, true everywhere.
     """
 
     row: NDArray[np.int64]  # 0-based row of the log as read, before any filter

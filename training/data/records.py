@@ -25,8 +25,8 @@ def of_side(
 ) -> Iterator[Record]:
     """One record for each user (or item) of the side table and the log up to `as_of`, in id order.
 
-    Features: own columns (where only the log has them: the newest impression's), past means, maps for
-    lookups, recent items. What is absent is left out.
+    Features: own columns (where only the log has them: the newest impression's), past means, maps
+    for lookups, recent items. What is absent is left out.
     """
     static = _static(side, assembled, as_of)
     mapping = assembled.mapping
