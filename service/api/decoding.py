@@ -65,7 +65,9 @@ def validated(model: type[M], document: Any) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as err:
-        faults = [_fault(model, dict(e)) for e in err.errors(include_url=False)[:_MOST_FAULTS]]
+        # A misspelt key first: it explains the missing one.
+        errors = sorted(err.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        faults = [_fault(model, dict(e)) for e in errors[:_MOST_FAULTS]]
         first = faults[0]
         raise InvalidRequest(
             f"{first.pointer or 'the body'}: {first.detail}", faults=faults

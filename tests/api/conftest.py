@@ -30,3 +30,9 @@ def service(models, valkey, tmp_path_factory) -> Iterator[Running]:
     with running(models, valkey, tmp_path_factory.mktemp("state")) as service:
         service.publish(PLAN)
         yield service
+
+
+@pytest.fixture
+def valkey_of_its_own() -> Iterator[str]:
+    with ValkeyServer() as server:
+        yield server.connection_url

@@ -83,15 +83,9 @@ class Running:
 @contextlib.contextmanager
 def running(models: Path, store: str, state_dir: Path, **settings: Any) -> Iterator[Running]:
     """Serve until the block ends."""
-    chosen = load_settings(
-        models=models,
-        store=store,
-        state_dir=state_dir,
-        token=TOKEN,
-        threads=2,
-        feature_timeout_ms=2000,  # a busy test machine is no outage
-        **settings,
-    )
+    fixed = {"models": models, "store": store, "state_dir": state_dir, "token": TOKEN, "threads": 2}
+    patient = {"feature_timeout_ms": 2000}  # a busy test machine is no outage
+    chosen = load_settings(**(patient | fixed | settings))
     runtime = build_runtime(chosen)
     with (
         serving(runtime.app) as url,
