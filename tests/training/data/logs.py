@@ -77,7 +77,9 @@ def write_sides(data: Path, users: int, videos: int) -> None:
             "server_height": 1280.0,
             "music_id": ids,
             "music_type": 9.0,
-            "tag": [None if n == 1 else ",".join(str(t) for t in range(n % 4)) for n in range(videos)],
+            "tag": [
+                None if n == 1 else ",".join(str(t) for t in range(n % 4)) for n in range(videos)
+            ],
         }
     ).write_csv(data / "video_features_basic_pure.csv")
 

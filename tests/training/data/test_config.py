@@ -31,7 +31,11 @@ def test_validation_days_lie_after_training_days() -> None:
 
 def test_days_are_given_as_ranges() -> None:
     config = DataConfig.model_validate({"reader": "columns", "train": ":5", "validate": "6"})
-    assert (config.train_days.last, config.validate_days.first, config.validate_days.last) == (5, 6, 6)
+    assert (config.train_days.last, config.validate_days.first, config.validate_days.last) == (
+        5,
+        6,
+        6,
+    )
 
 
 def test_a_label_column_is_never_an_input() -> None:
@@ -88,5 +92,7 @@ def test_features_are_excluded_by_name_or_pattern() -> None:
 
 
 def test_the_id_features_are_those_that_read_the_id_columns() -> None:
-    config = columns(features=[{"name": "user_id", "column": "u", "side": "user", "kind": "categorical"}])
+    config = columns(
+        features=[{"name": "user_id", "column": "u", "side": "user", "kind": "categorical"}]
+    )
     assert (config.user_id_feature, config.item_id_feature) == ("user_id", None)

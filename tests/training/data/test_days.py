@@ -14,7 +14,11 @@ def test_a_range_holds_both_its_ends() -> None:
 
 @pytest.mark.parametrize(
     ("text", "first", "last"),
-    [(":20220503", 0, 20220503), ("20220504:", 20220504, 99_999_999), (20220501, 20220501, 20220501)],
+    [
+        (":20220503", 0, 20220503),
+        ("20220504:", 20220504, 99_999_999),
+        (20220501, 20220501, 20220501),
+    ],
 )
 def test_open_and_single_ranges(text: str, first: int, last: int) -> None:
     assert Days.parse(text) == Days(first, last)

@@ -28,7 +28,9 @@ def test_integers_are_their_decimal_text(values: Any) -> None:
 
 
 def test_missing_markers_are_absent() -> None:
-    column = typed(table(["-124", "UNKNOWN", "1"]), feature("categorical", missing=("-124", "UNKNOWN")))
+    column = typed(
+        table(["-124", "UNKNOWN", "1"]), feature("categorical", missing=("-124", "UNKNOWN"))
+    )
     assert column.to_list() == [None, None, "1"]
     column = typed(table([-124, 3]), feature("numeric", missing=("-124",)))
     assert column.to_list() == [None, 3.0]
@@ -65,9 +67,7 @@ def test_a_bucket_is_the_number_of_edges_reached() -> None:
     assert column.to_list() == ["0", "1", "2", None]
 
 
-@pytest.mark.parametrize(
-    "values", [["a,b", "", None], [["a", "b"], [], None], ["a, b", ",", None]]
-)
+@pytest.mark.parametrize("values", [["a,b", "", None], [["a", "b"], [], None], ["a, b", ",", None]])
 def test_lists_come_from_lists_or_separated_text(values: Any) -> None:
     assert typed(table(values), feature("multi")).to_list() == [["a", "b"], None, None]
 
@@ -116,7 +116,11 @@ def test_a_bad_time_is_refused() -> None:
 
 def test_labels_follow_their_rule_and_keep_what_is_undefined() -> None:
     numbers = table([0.0, 0.5, 3.0, None])
-    assert label_values(numbers, LabelColumn(name="l", column="x", at_least=0.5)).tolist()[:3] == [0, 1, 1]
+    assert label_values(numbers, LabelColumn(name="l", column="x", at_least=0.5)).tolist()[:3] == [
+        0,
+        1,
+        1,
+    ]
     clipped = label_values(numbers, LabelColumn(name="l", column="x", clip=(0.0, 1.0)))
     assert clipped[:3].tolist() == [0.0, 0.5, 1.0]
     assert math.isnan(clipped[3])
