@@ -123,9 +123,9 @@ def _answers(where: Path) -> bool:
         if reply.startswith(b"+PONG"):
             return True
         if not reply.startswith(b"-LOADING") or time.monotonic() > until:
+            said = f"answers {reply[:80]!r}" if reply else "does not answer"
             raise EmbeddedError(
-                f"embedded Valkey: the server on {where} is running but answers {reply[:80]!r}",
-                url=_url(where),
+                f"embedded Valkey: the server on {where} is running but {said}", url=_url(where)
             )
         time.sleep(_PAUSE_S)
     return False

