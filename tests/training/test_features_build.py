@@ -1,4 +1,4 @@
-"""training/features_build.py: what is written for a day, sent through the request encoder, is that day's rows."""
+"""training/features_build.py: records of a day, encoded as requests, are that day's rows."""
 
 import json
 from collections.abc import Mapping

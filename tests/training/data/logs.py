@@ -1,4 +1,4 @@
-"""Small logs on disk: KuaiRand's official layout with random content, and where the real one lies."""
+"""Logs on disk: KuaiRand's official layout with random content, and where the real one lies."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 USER_COLUMNS = (
-    "user_active_degree is_lowactive_period is_live_streamer is_video_author follow_user_num"
-    " follow_user_num_range fans_user_num fans_user_num_range friend_user_num"
-    " friend_user_num_range register_days register_days_range"
+    *("user_active_degree", "is_lowactive_period", "is_live_streamer", "is_video_author"),
+    *(f"{n}_user_num{r}" for n in ("follow", "fans", "friend") for r in ("", "_range")),
+    *("register_days", "register_days_range"),
 )
+IS = ("click", "like", "follow", "comment", "forward", "hate")
 DAYS = (20220428, 20220429, 20220430, 20220501, 20220502)
 
 
@@ -25,10 +26,7 @@ def write_kuairand(directory: Path, *, rows: int = 400, users: int = 12, videos:
     video = rng.integers(0, videos, rows)
     lasts = np.where(video == 0, 0, 5_000 * (video + 1))
     play = rng.integers(0, 60_000, rows)
-    flags = {
-        name: rng.integers(0, 2, rows)
-        for name in "is_click is_like is_follow is_comment is_forward is_hate long_view".split()
-    }
+    flags = {name: rng.integers(0, 2, rows) for name in ("long_view", *(f"is_{n}" for n in IS))}
     log = pl.DataFrame(
         {
             "user_id": rng.integers(0, users, rows),
@@ -56,7 +54,7 @@ def write_sides(data: Path, users: int, videos: int) -> None:
     pl.DataFrame(
         {
             "user_id": ids,
-            **{name: ids % 3 for name in USER_COLUMNS.split()},
+            **dict.fromkeys(USER_COLUMNS, ids % 3),
             "is_live_streamer": np.where(ids % 2, -124, 1),
             **{f"onehot_feat{n}": (ids % (n + 2)).astype(float) for n in range(18)},
         }

@@ -1,4 +1,4 @@
-"""training/data/kuairand.py: the official layout, on a small log of its columns and on the real one."""
+"""training/data/kuairand.py: the official layout, on a small log and on the real one."""
 
 import shutil
 from pathlib import Path
@@ -90,8 +90,9 @@ def test_no_outcome_is_an_input() -> None:
 
 
 OUTCOMES = (
-    "is_click is_like is_follow is_comment is_forward long_view play_time_ms is_profile_enter"
-).split()
+    *("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_profile_enter"),
+    *("long_view", "play_time_ms"),
+)
 
 
 @pytest.mark.parametrize("day", DAYS)
@@ -154,7 +155,7 @@ def test_a_missing_side_table_is_named(directory: Path, tmp_path: Path) -> None:
 def test_a_broken_cell_is_named(directory: Path, tmp_path: Path) -> None:
     at = pl.int_range(pl.len()) == 17
     broken = pl.when(at).then(pl.lit("often")).otherwise(pl.col("is_click")).alias("is_click")
-    with pytest.raises(BadCell, match="log_standard_.*, column 'is_click', row 17: 'often' is no"):
+    with pytest.raises(BadCell, match=r"log_standard_.*, column 'is_click', row 17: 'often' is no"):
         reader().read(changed(directory, tmp_path / "x", broken))
 
 

@@ -40,9 +40,9 @@ def test_files_of_one_log_have_the_same_columns(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.csv does not exist"):
+    with pytest.raises(DataError, match=r"none.csv does not exist"):
         read_table([tmp_path / "none.csv"])
-    with pytest.raises(DataError, match="log.txt is neither .csv nor .parquet"):
+    with pytest.raises(DataError, match=r"log.txt is neither .csv nor .parquet"):
         read_table([write(tmp_path / "log.txt", "a\n1\n")])
-    with pytest.raises(DataError, match="bad.parquet cannot be read"):
+    with pytest.raises(DataError, match=r"bad.parquet cannot be read"):
         read_table([write(tmp_path / "bad.parquet", "no parquet")])

@@ -42,18 +42,18 @@ def test_a_fraction_is_no_categorical_value() -> None:
 
 
 def test_a_text_is_no_number_and_says_where() -> None:
-    with pytest.raises(BadCell, match="log.csv, column 'x', row 2: 'abc' is no number"):
+    with pytest.raises(BadCell, match=r"log.csv, column 'x', row 2: 'abc' is no number"):
         typed(table(["1", "", "abc"]), feature("numeric"))
 
 
 def test_the_row_counts_from_the_start_of_its_own_file() -> None:
     two = Table(Source((("a.csv", 2), ("b.csv", 2))), pl.DataFrame({"x": ["1", "2", "3", "?"]}))
-    with pytest.raises(BadCell, match="b.csv, column 'x', row 1"):
+    with pytest.raises(BadCell, match=r"b.csv, column 'x', row 1"):
         typed(two, feature("numeric"))
 
 
 def test_infinity_is_refused_and_nan_is_absent() -> None:
-    with pytest.raises(BadCell, match="row 1: 'inf' is not finite"):
+    with pytest.raises(BadCell, match=r"row 1: 'inf' is not finite"):
         typed(table([1.0, math.inf]), feature("numeric"))
     assert typed(table([1.0, math.nan]), feature("numeric")).to_list() == [1.0, None]
 
@@ -79,7 +79,7 @@ def test_a_single_integer_is_a_list_of_one() -> None:
 def test_columns_of_another_type_are_refused() -> None:
     with pytest.raises(DataError, match=r"column 'x' holds List\(Int64\), not numbers"):
         typed(table([[1]]), feature("numeric"))
-    with pytest.raises(DataError, match="column 'x' holds Float64, not lists or text"):
+    with pytest.raises(DataError, match=r"column 'x' holds Float64, not lists or text"):
         typed(table([1.5]), feature("multi"))
 
 
@@ -95,9 +95,9 @@ def test_days_are_numbers_or_iso_dates(values: Any) -> None:
 
 
 def test_a_bad_day_is_refused() -> None:
-    with pytest.raises(BadCell, match="row 0: '20221301' is no day: YYYYMMDD or YYYY-MM-DD is"):
+    with pytest.raises(BadCell, match=r"row 0: '20221301' is no day: YYYYMMDD or YYYY-MM-DD is"):
         dates_of(pl.Series([20221301]), table([1]).source, "x")
-    with pytest.raises(BadCell, match="row 0: 'None' is no day"):
+    with pytest.raises(BadCell, match=r"row 0: 'None' is no day"):
         days_of(pl.Series([None], dtype=pl.String), table([1]).source, "x")
 
 
@@ -110,7 +110,7 @@ def test_times_are_seconds_milliseconds_or_iso(values: Any) -> None:
 
 
 def test_a_bad_time_is_refused() -> None:
-    with pytest.raises(BadCell, match="row 1: 'noon' is no time"):
+    with pytest.raises(BadCell, match=r"row 1: 'noon' is no time"):
         times_of(pl.Series(["1651363200", "noon"]), table([1, 2]).source, "x")
 
 
@@ -130,7 +130,7 @@ def test_labels_follow_their_rule_and_keep_what_is_undefined() -> None:
 
 
 def test_ids_are_there_and_unique() -> None:
-    with pytest.raises(BadCell, match="row 1: 'None' is no id: it is missing"):
+    with pytest.raises(BadCell, match=r"row 1: 'None' is no id: it is missing"):
         ids_of(table(["a", None]), "x")
-    with pytest.raises(BadCell, match="row 0: 'a' is there twice"):
+    with pytest.raises(BadCell, match=r"row 0: 'a' is there twice"):
         with_ids(table(["a", "b", "a"]), "x")
