@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from service.contract.features import Feature, FeatureSchema, Lookup, Numeric, Side
+from service.contract.features import Categorical, Feature, FeatureSchema, Lookup, Numeric, Side
 
 Form = Literal["ids", "columns"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -65,21 +65,23 @@ class RequestDrawer:
     def _side(self, side: Side, rows: int) -> dict[str, list[Any]]:
         fed_by_id = (self._schema.user_id_feature, self._schema.item_id_feature)
         columns = {
-            feature.name: [self._value(feature) for _ in range(rows)]
+            feature.name: self._column(feature, rows)
             for feature in self._schema
             if feature.side == side and feature.name not in fed_by_id and feature.kind != "lookup"
         }
         if side == "item":
             for name, (low, high) in self._ranges.items():
-                columns[name] = [round(v, 1) for v in self._draw.uniform(low, high, rows).tolist()]
+                columns[name] = self._draw.uniform(low, high, rows).round(1).tolist()
         return columns
 
-    def _value(self, feature: Feature) -> Any:
+    def _column(self, feature: Feature, rows: int) -> list[Any]:
         if isinstance(feature, Numeric | Lookup):
-            return round(float(self._draw.normal(feature.default, 1.0)), 3)
+            return self._draw.normal(feature.default, 1.0, rows).round(3).tolist()
         known = self._values.get(feature.name)
-        length = getattr(feature, "max_length", None)
-        count = 1 if length is None else int(self._draw.integers(0, length + 1))
-        drawn = self._draw.integers(0, len(known) if known else _HASHED_VALUES, count).tolist()
-        texts = [known[n] if known else str(n) for n in drawn]
-        return texts[0] if length is None else texts
+        width = getattr(feature, "max_length", 1)
+        drawn = self._draw.integers(0, len(known) if known else _HASHED_VALUES, (rows, width))
+        texts = [[known[n] if known else str(n) for n in row] for row in drawn.tolist()]
+        if isinstance(feature, Categorical):
+            return [row[0] for row in texts]
+        lengths = self._draw.integers(0, width + 1, rows).tolist()
+        return [row[:length] for row, length in zip(texts, lengths, strict=True)]
