@@ -136,6 +136,11 @@ def check_installed(distributions: Iterable[str]) -> None:
         )
 
 
+def runtime_version() -> str:
+    """The version of ONNX Runtime; raises RuntimeProblem when it is missing or installed twice."""
+    return str(_runtime().__version__)
+
+
 @cache
 def _runtime() -> ModuleType:
     check_installed(name for name in _DISTRIBUTIONS if _is_installed(name))
