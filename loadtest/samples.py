@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from loadtest.http_client import Reply
 UNANSWERED = 0  # the status of a request without a reply: connection lost, or the run ended first
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
+
+_BUCKET = 1.01  # neighbouring histogram buckets differ by 1 %
 
 _DEGRADED = re.compile(rb'"degraded"\s*:\s*\[([^\]]*)\]')
 _HEAD_BYTES = 2_048  # `degraded` stands before the ids of a reply
@@ -92,6 +94,7 @@ def summarise(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
         "latency_ms": percentiles([s.latency_ms for s in samples]),
         "full_latency_ms": percentiles([s.latency_ms for s in full]),
         "refused_latency_ms": percentiles([s.latency_ms for s in refused]),
+        "histogram": histogram([s.latency_ms for s in samples]),
         "lag_ms": percentiles(lags),
         "stages_ms": stage_medians(samples),
     }
@@ -108,6 +111,21 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
         return None
     found = np.percentile(values, list(PERCENTILES.values()), method="inverted_cdf")
     return {name: round(float(v), 3) for name, v in zip(PERCENTILES, found, strict=True)}
+
+
+def histogram(values: Sequence[float]) -> dict[str, int]:
+    """Bucket -> count, so that rounds can be pooled: bucket k ends at 1.01^k (ms)."""
+    buckets = np.ceil(np.log(np.maximum(values, 1e-3)) / np.log(_BUCKET)).astype(int).tolist()
+    return {str(k): n for k, n in sorted(Counter(buckets).items())}
+
+
+def pooled_percentiles(histograms: Sequence[Mapping[str, int]]) -> dict[str, float] | None:
+    """Percentiles of several runs together, up to 1 % too large; None when nothing was counted."""
+    pooled: Counter[int] = Counter()
+    for one in histograms:
+        pooled.update({int(k): n for k, n in one.items()})
+    ends = sorted(pooled)
+    return percentiles(np.repeat([_BUCKET**k for k in ends], [pooled[k] for k in ends]).tolist())
 
 
 def stage_medians(samples: Sequence[Sample]) -> dict[str, float]:

@@ -1,0 +1,152 @@
+"""The report reads what the bench writes and states its medians, ratios and warnings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from loadtest.contenders import BASELINE
+from loadtest.report import write_report
+from loadtest.result_files import Result, ResultError
+from loadtest.samples import Sample, summarise
+
+MACHINE = {
+    "cpu": "a processor",
+    "cpu_flags": ["avx2"],
+    "cores": 2,
+    "memory_gib": 8.0,
+    "load_average_1m": 0.1,
+}
+
+
+def run(per_s: int, *, latency_ms: float = 10.0, refused: int = 0, **what: Any) -> dict[str, Any]:
+    """A run of one second, as the bench records it."""
+    samples = [
+        Sample(0, 0, latency_ms / 1e3, 200, 500, server_timing="infer;dur=7.5")
+        for _ in range(per_s)
+    ] + [Sample(0, 0, 0.002, 503, 500, retry_after=True) for _ in range(refused)]
+    return (
+        what
+        | summarise(samples, 1.0)
+        | {
+            "goodput_per_s": float(per_s),
+            "server_cpu_s": per_s * 0.012,
+            "generator_cpu_s": 0.1,
+            "rss_mib": [100.0, 100.5],
+        }
+    )
+
+
+def write(directory: Path, kind: str, runs: Sequence[dict[str, Any]], **fields: Any) -> Path:
+    values = {
+        "settings": {"rounds": 2},
+        "started_at": "2026-11-22T07:00:00+00:00",
+        "machine": MACHINE,
+        "versions": {"python": "3.11.7", "onnxruntime": "1.31.1"},
+        "source": {"commit": "0123456789abcdef", "is_dirty": False},
+    }
+    return Result(kind=kind, runs=runs, **(values | fields)).write(directory)
+
+
+def compare_runs() -> list[dict[str, Any]]:
+    rates = {("finerank", "ids"): (80, 30), (BASELINE, "rows"): (20, 10)}
+    return [
+        run(rate, loop="closed", round=at, contender=who, form=form, candidates=500, connections=4)
+        for (who, form), rounds in rates.items()
+        for at, rate in enumerate(rounds, start=1)
+    ]
+
+
+def plots_of(page: Path) -> list[Path]:
+    return sorted(page.parent.glob("*.svg"))
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    runs = compare_runs()
+    path = write(tmp_path, "compare", runs)
+    assert path.name == "20261122T070000-compare.json"
+    assert Result.read(path).runs == runs
+    with pytest.raises(FileExistsError):
+        write(tmp_path, "compare", runs)
+
+
+def test_throughput_is_the_median_and_ratios_are_taken_within_a_round(tmp_path: Path) -> None:
+    page = write_report(write(tmp_path, "compare", compare_runs()))
+    text = page.read_text()
+    # 80/20 = 4 and 30/10 = 3; of the medians it would be 55/15 = 3.67.
+    assert "| finerank | ids | 4 | 55.0 (30.0–80.0) | 3.50 | 10.0 | 10.0 | 12.0 | 0 |" in text
+    assert f"| {BASELINE} | rows | 4 | 15.0 (10.0–20.0) | 1.00 |" in text
+    assert "| server | form | candidates | infer |" in text
+    assert "| finerank | ids | 500 | 7.500 |" in text
+    assert "commit 0123456789ab;" in text
+
+
+def test_a_busy_machine_and_changed_files_are_said(tmp_path: Path) -> None:
+    source = {"commit": "0123456789abcdef", "is_dirty": True}
+    path = write(tmp_path, "compare", compare_runs(), notes=["it was busy"], source=source)
+    text = write_report(path).read_text()
+    assert "**it was busy**" in text
+    assert "0123456789ab with changes" in text
+
+
+def test_the_curve_has_a_line_for_each_size_and_pools_the_tail(tmp_path: Path) -> None:
+    runs = [
+        run(
+            100, latency_ms=5 * load * at, loop="open", round=at, contender="finerank", form="ids",
+            candidates=size, load=load, rate=100.0,
+        )
+        for at in (1, 2)
+        for size in (100, 500)
+        for load in (0.5, 0.7)
+    ]  # fmt: skip
+    page = write_report(write(tmp_path, "curve", runs))
+    # Medians of the rounds' 3.5 and 7 ms; the pooled tail is the worse round's.
+    assert "| 500 | 70% | 100.0 | 5.2 | 5.2 | 7.0 | 200 | 0 |" in page.read_text()
+    (plot,) = plots_of(page)
+    assert "500 candidates" in plot.read_text()
+
+
+def test_overload_states_goodput_as_a_share_of_its_own_rounds_capacity(tmp_path: Path) -> None:
+    what = {"contender": "finerank", "form": "ids", "candidates": 500}
+    runs = [
+        run(100, loop="closed", round=1, connections=4, **what),
+        run(95, refused=300, loop="open", round=1, load=4.0, rate=400.0, **what),
+    ]
+    text = write_report(write(tmp_path, "overload", runs)).read_text()
+    assert "| 4 | 400.0 | 95% (95%–95%) | 300 | 300 | 2.0 | 10.0 | 0 | 0.5 |" in text
+
+
+def test_growth_stands_beside_the_arithmetic_floor(tmp_path: Path) -> None:
+    runs = [
+        run(
+            10, latency_ms=size / 20, loop="closed", round=1, contender="finerank", form="ids",
+            candidates=size, variant="bench", gflop=size / 250, connections=1,
+        )
+        for size in (100, 500)
+    ]  # fmt: skip
+    settings = {"gemm_gflop_per_s": 100.0}
+    text = write_report(write(tmp_path, "growth", runs, settings=settings)).read_text()
+    assert "| bench | 500 | 25.0 | 20.0 | 1.25 |" in text
+
+
+def test_plots_are_well_formed(tmp_path: Path) -> None:
+    page = write_report(write(tmp_path, "compare", compare_runs()))
+    for plot in plots_of(page):
+        assert ElementTree.parse(plot).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "no bench result of format 1"),
+        ('{"format": 1}', "lacks kind"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, why: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(content)
+    with pytest.raises(ResultError, match=why):
+        write_report(path)
