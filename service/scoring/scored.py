@@ -41,14 +41,16 @@ def score(
     fetched: Fetched,
     stop: Stop,
     clock: Callable[[], float],
+    asked_at: float,
 ) -> Scored:
-    """Read, encode, run, fuse and order.
+    """Read, encode, run, fuse and order. `asked_at`: when this was handed over, on `clock`.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
         RunFailed, RunStopped: see Session.run.
     """
     stages, rows = Stages(clock), len(request.ids)
+    stages.waited("wait", since=asked_at)
     with stages.timed("encode"):
         records = fetched.read()
         encoded = encode(model.schema, resolve(model.schema, request.inline, records))

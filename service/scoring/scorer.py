@@ -73,11 +73,10 @@ class Scorer:
         degraded = {} if fetched is not None else {FEATURE_STORE: len(request.ids)}
         fetched = fetched or Fetched.nothing(len(request.ids))
         stop = Stop()
-        work = partial(score, request, treatment, model, fetched, stop, self._clock)
+        now = self._clock()
+        work = partial(score, request, treatment, model, fetched, stop, self._clock, now)
         try:
-            scored = await self._workers.run(
-                work, timeout_s=finish_at - self._clock(), stop=stop.set
-            )
+            scored = await self._workers.run(work, timeout_s=finish_at - now, stop=stop.set)
         except Late:
             return unscored(degraded | {DEADLINE: len(request.ids)})
         except RunFailed as err:

@@ -12,6 +12,16 @@ class Stages:
         self._open: str | None = None
         self.ms: dict[str, float] = {}
 
+    def waited(self, name: str, since: float) -> None:
+        """Note the time from the instant `since` of this clock until now.
+
+        Raises:
+            ValueError: the name was timed before.
+        """
+        if name in self.ms:
+            raise ValueError(f"stage {name!r} is timed twice")
+        self.ms[name] = (self._clock() - since) * 1000
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Time the block.

@@ -1,8 +1,8 @@
-"""Make tiny real packages: a graph written with the onnx helpers, golden rows computed by ONNX Runtime.
+"""Make tiny real packages: a graph from the onnx helpers, golden rows from ONNX Runtime.
 
 The graph: tables per side, experts as one batched MatMul under a softmax gate, one tower a head.
-Batched MatMul is the operator whose rounding depends on how many rows are run: a test graph without it
-would not notice when a candidate's heads start to depend on the others.
+Batched MatMul is the operator whose rounding depends on how many rows are run: a test graph without
+it would not notice when a candidate's heads start to depend on the others.
 """
 
 import json
@@ -77,7 +77,7 @@ SCHEMA = FeatureSchema(
 
 @dataclass(frozen=True)
 class Changes:
-    """What to do wrong on purpose; each leaves the rest of the package consistent with its digests."""
+    """What to do wrong on purpose; the digests are those of what is then written."""
 
     model: Callable[[Any], None] | None = None  # edits the onnx.ModelProto before it is written
     golden: Callable[[Golden], Golden] | None = None
@@ -97,8 +97,8 @@ def publish_tiny(
 ) -> int:
     """Publish the next version of `name` under `root` and return its number.
 
-    `nan`: the item `i13` has NaN heads (no golden row shows it), as a bad embedding row would.
-    `slow_above`: a run of more rows than this (at least 32) goes on for minutes unless it is stopped.
+    `nan`: the item `i13` has NaN heads (no golden row shows it), as a bad embedding row would give.
+    `slow_above`: a run of more rows than this (at least 32) goes on for minutes unless stopped.
     """
     repository = Repository(root)
 
@@ -153,8 +153,10 @@ def write_manifest(
     (directory / FILE).write_text(json.dumps(document))
 
 
-def tiny_graph(heads: tuple[str, ...] = HEADS, *, seed: int = 0, nan_item: int | None = None) -> Any:
-    """An onnx.ModelProto that takes the blocks of SCHEMA and gives `heads`, each (rows,) float32."""
+def tiny_graph(
+    heads: tuple[str, ...] = HEADS, *, seed: int = 0, nan_item: int | None = None
+) -> Any:
+    """An onnx.ModelProto that takes the blocks of SCHEMA and gives `heads`, (rows,) float32."""
     onnx = pytest.importorskip("onnx")
     graph = _Graph(onnx, np.random.default_rng(seed))
     parts = [_side(graph, side, nan_item) for side in ("user", "context", "item", "cross")]
@@ -181,7 +183,7 @@ def tiny_graph(heads: tuple[str, ...] = HEADS, *, seed: int = 0, nan_item: int |
 
 
 def raw_rows(seed: int = 0, rows: int = GOLDEN_ROWS) -> list[dict[str, Any]]:
-    """Golden raw rows; every third user and every fifth item is unknown, every fourth has no features."""
+    """Golden raw rows; some users and items are unknown, some have no features."""
     rng = np.random.default_rng(seed + 1)
     found = []
     for row in range(rows):

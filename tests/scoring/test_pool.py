@@ -76,7 +76,7 @@ async def test_models_load_on_another_thread(pool: ModelPool) -> None:
 
 async def test_bad_package_is_refused_and_its_reason_kept(pool: ModelPool) -> None:
     await pool.ensure(["tiny/1"])
-    with pytest.raises(PackageError, match="broken/1: golden.npz does not match its digest"):
+    with pytest.raises(PackageError, match=r"broken/1: golden.npz does not match its digest"):
         await pool.ensure(["broken/1"])
     assert pool.ids == ("tiny/1",)
     assert "golden.npz does not match" in pool.problems["broken/1"]
@@ -104,9 +104,7 @@ async def test_repaired_package_loads_and_its_problem_goes(tmp_path: Path) -> No
         ("../etc/1", "'../etc/1' is no model: write name, name@alias or name/version"),
     ],
 )
-async def test_what_names_no_package_is_refused(
-    pool: ModelPool, id_: str, sentence: str
-) -> None:
+async def test_what_names_no_package_is_refused(pool: ModelPool, id_: str, sentence: str) -> None:
     with pytest.raises(PackageError, match=sentence):
         await pool.ensure([id_])
 

@@ -54,7 +54,7 @@ def test_session_opens_a_path_too(tmp_path: Path, session: Session) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(tiny_graph().SerializeToString())
     np.testing.assert_equal(Session(path).run(blocks(3)), session.run(blocks(3)))
-    with pytest.raises(PackageError, match="gone.onnx: cannot be read: No such file"):
+    with pytest.raises(PackageError, match=r"gone.onnx: cannot be read: No such file"):
         Session(tmp_path / "gone.onnx")
 
 
@@ -73,7 +73,9 @@ def test_graph_itself_rounds_a_lone_row_differently(session: Session) -> None:
     everything = blocks(300)
     wide = {n: np.repeat(b, 300, axis=0) if len(b) == 1 else b for n, b in everything.items()}
     whole = session._session.run(HEADS, wide)
-    alone = [session._session.run(HEADS, {n: b[r : r + 1] for n, b in wide.items()}) for r in range(300)]
+    alone = [
+        session._session.run(HEADS, {n: b[r : r + 1] for n, b in wide.items()}) for r in range(300)
+    ]
     differing = sum(
         alone[row][at][0] != whole[at][row] for row in range(300) for at in range(len(HEADS))
     )

@@ -34,6 +34,14 @@ def test_stage_is_not_timed_twice() -> None:
         pass
 
 
+def test_wait_counts_from_its_instant_and_once() -> None:
+    stages = stages_of(2.0, 3.0)
+    stages.waited("wait", since=1.5)
+    assert stages.ms == {"wait": 500.0}
+    with pytest.raises(ValueError, match="stage 'wait' is timed twice"):
+        stages.waited("wait", since=1.5)
+
+
 def test_stage_does_not_start_inside_another() -> None:
     stages = stages_of(1.0, 1.5, 2.0)
     with (

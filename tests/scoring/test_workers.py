@@ -48,9 +48,7 @@ async def test_work_whose_time_is_up_before_a_thread_is_free_never_starts(
     workers: Workers,
 ) -> None:
     let_go, started = threading.Event(), []
-    first = asyncio.create_task(
-        workers.run(lambda: let_go.wait(10), timeout_s=10, stop=let_go.set)
-    )
+    first = asyncio.create_task(workers.run(lambda: let_go.wait(10), timeout_s=10, stop=let_go.set))
     await asyncio.sleep(0)
     with pytest.raises(Late):
         await workers.run(lambda: started.append(1), timeout_s=0.01, stop=lambda: None)
@@ -62,9 +60,7 @@ async def test_work_whose_time_is_up_before_a_thread_is_free_never_starts(
 
 async def test_caller_that_goes_away_stops_its_work(workers: Workers) -> None:
     stop = threading.Event()
-    waiting = asyncio.create_task(
-        workers.run(lambda: stop.wait(10), timeout_s=10, stop=stop.set)
-    )
+    waiting = asyncio.create_task(workers.run(lambda: stop.wait(10), timeout_s=10, stop=stop.set))
     await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
