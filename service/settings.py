@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 PREFIX = "FINERANK_"
+EMBEDDED = "embedded"  # the value of `store` that needs no server of its own
 FILE = Path("finerank.toml")
 FILE_VARIABLE = "FINERANK_CONFIG"
 _TOKEN_FILE = "token"
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     )
 
     models: Path = Field(Path("models"), description="directory of model packages")
-    store: str = Field("embedded", description="redis://… (Redis or Valkey), or embedded")
+    store: str = Field(EMBEDDED, description="redis://… (Redis or Valkey), or embedded")
     state_dir: Path = Field(
         Path(".finerank"), description="embedded store, last good plans, write token"
     )

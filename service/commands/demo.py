@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,14 +70,31 @@ class Seeder:
         return all(record is not None for record in found)
 
 
-def example(models: Path) -> Mapping[str, Any] | None:
-    """A request for the demo's own users and items; None without a demo."""
+def curl_lines(models: Path, url: str, token: str) -> list[tuple[str, str]]:
+    """Title and command of the first steps; [] without a demo."""
     directory = models / _MODEL
     try:
-        users, items = _ids(directory / _FILES["user"]), _ids(directory / _FILES["item"])
-        return {"user": {"id": users[0]}, "candidates": {"ids": items[:5]}}
+        plan = json.loads((directory / _PLAN).read_text())
+        users, items = (_ids(directory / name) for name in _FILES.values())
+        name, param = list(plan["formulas"][plan["default"]["formula"]]["params"].items())[-1]
     except (OSError, ValueError, LookupError):
-        return None
+        return []
+    request = {"scene": SCENE, "user": {"id": users[0]}, "candidates": {"ids": items[:5]}}
+    explained = {**request, "limit": 1, "explain": True}
+    stronger = {"params": {name: (param["value"] + param["max"]) / 2}}
+    bearer = f'-H "Authorization: Bearer {token}" -H "If-Match: *"'
+    return [
+        ("rank", f"curl -s {url}/rank -d {_quoted(request)}"),
+        (
+            f"change the weight {name} of the live formula, then rank again",
+            f"curl -s -X PATCH {url}/v1/plans/{SCENE} {bearer} -d {_quoted(stronger)}",
+        ),
+        ("explain a score", f"curl -s {url}/rank -d {_quoted(explained)}"),
+    ]
+
+
+def _quoted(document: Mapping[str, Any]) -> str:
+    return shlex.quote(json.dumps(document))
 
 
 def _ids(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ The one place where all rooms meet. Nothing here decides anything about a rankin
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -27,9 +27,7 @@ from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 from service.scoring.threads import cpu_budget
 from service.scoring.workers import Workers
-from service.settings import Settings
-
-EMBEDDED = "embedded"
+from service.settings import EMBEDDED, Settings
 
 log = structlog.get_logger("finerank.runtime")
 
@@ -44,8 +42,10 @@ class Runtime:
     store_url: str
 
 
-def build_runtime(settings: Settings) -> Runtime:
+def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None) -> Runtime:
     """Put the service together; the embedded store, if that is the store, is running afterwards.
+
+    `on_ready` is called each time the service has started.
 
     Raises:
         EmbeddedError: the embedded store cannot start.
@@ -93,6 +93,8 @@ def build_runtime(settings: Settings) -> Runtime:
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()
         gc.freeze()
+        if on_ready is not None:
+            on_ready()
         try:
             yield
         finally:

@@ -1,0 +1,33 @@
+"""How commands speak: results on stdout, everything else on stderr, refusals as one sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(sentence: str) -> typer.Exit:
+    """Say what is wrong; raise what this gives to leave with status 1."""
+    err.print(f"[bold red]error:[/] {_plain(sentence)}")
+    return typer.Exit(1)
+
+
+def warn(sentence: str) -> None:
+    err.print(f"[yellow]warning:[/] {_plain(sentence)}")
+
+
+@contextmanager
+def refusals(*errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors into a sentence and status 1, without a traceback."""
+    try:
+        yield
+    except errors as error:
+        raise fail(str(error)) from None
+
+
+def _plain(sentence: str) -> str:
+    return sentence.replace("[", r"\[")

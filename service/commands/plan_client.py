@@ -1,0 +1,131 @@
+"""A client of `/v1/plans/{scene}`, as any program would write one. Refusals become sentences."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+TIMEOUT_S = 30.0
+
+Document = dict[str, Any]
+Findings = list[dict[str, Any]]
+
+
+class Refused(Exception):
+    """The service, or the way to it, said no; the sentence says what and where."""
+
+
+class PlanClient:
+    """The plan of one scene. Reads need no token."""
+
+    def __init__(self, url: str, scene: str, token: str | None = None) -> None:
+        self._scene = scene
+        self._token = token
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1/plans", timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.close()
+
+    def live(self) -> int | None:
+        """The live version; None when the scene has no plan."""
+        answer = self._send("GET", "")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        version: int = _accepted(answer)["version"]
+        return version
+
+    def get(self, version: int | None = None) -> Document:
+        query = {} if version is None else {"version": version}
+        return _accepted(self._send("GET", "", params=query))
+
+    def history(self, limit: int) -> Document:
+        return _accepted(self._send("GET", "/history", params={"limit": limit}))
+
+    def validate(self, document: Document) -> Document:
+        return _accepted(self._send("POST", "/validate", json=document))
+
+    def put(self, document: Document, live: int | None, author: str, message: str) -> Document:
+        """Publish over the version `live`; None: as the first plan of the scene."""
+        condition = {"If-None-Match": "*"} if live is None else {"If-Match": f'"v{live}"'}
+        return self._write("PUT", "", document, condition, author, message)
+
+    def patch(self, params: dict[str, float], live: int, author: str, message: str) -> Document:
+        condition = {"If-Match": f'"v{live}"'}
+        return self._write("PATCH", "", {"params": params}, condition, author, message)
+
+    def rollback(self, version: int | None, author: str, message: str) -> Document:
+        body = {} if version is None else {"version": version}
+        return self._write("POST", "/rollback", body, {}, author, message)
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        body: Document,
+        headers: dict[str, str],
+        author: str,
+        message: str,
+    ) -> Document:
+        if not self._token:
+            raise Refused("a write needs the service's token: --token, or FINERANK_TOKEN")
+        answer = self._send(
+            method,
+            path,
+            json=body,
+            params={"author": author, "message": message},
+            headers={"Authorization": f"Bearer {self._token}", **headers},
+        )
+        return _accepted(answer)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, f"/{self._scene}{path}", **options)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
+        except ValueError as error:  # a number that JSON does not have
+            raise Refused(f"the document cannot be sent: {error}") from error
+
+
+def read_document(path: Path) -> Document:
+    """A plan document from a file, or from stdin for `-`.
+
+    Raises:
+        Refused: no such file, or no JSON object in it (with the place).
+    """
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+        document = json.loads(text)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Refused(f"{path} holds no JSON object")
+    return document
+
+
+def _accepted(answer: httpx.Response) -> Document:
+    """The reply.
+
+    Raises:
+        Refused: with everything the problem document says.
+    """
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if answer.is_success and isinstance(body, dict):
+        return body
+    if not isinstance(body, dict) or "detail" not in body:
+        raise Refused(f"{answer.request.url} answered {answer.status_code}, not finerank's way")
+    lines = [f"{body.get('title')}: {body['detail']}"]
+    for fault in body.get("errors", []):
+        place = fault.get("pointer") or fault.get("header") or "/"
+        lines.append(f"  {place}: {fault['detail']}")
+        lines += [f"    {line}" for line in fault.get("caret", "").splitlines()]
+    raise Refused("\n".join(lines))
