@@ -191,6 +191,7 @@ def look_up(feature: Lookup, maps: Column, keys: Column, rows: int) -> Array:
     default = np.array(feature.default, np.float32)
     out = np.empty((rows, feature.width), np.float32)
     one_map, one_key = len(maps) == 1, len(keys) == 1
+    read: dict[int, Array] = {}  # by identity: candidates share authors and tags, and so entries
     for row in range(rows):
         table = maps[0 if one_map else row]
         key = keys[0 if one_key else row]
@@ -200,9 +201,14 @@ def look_up(feature: Lookup, maps: Column, keys: Column, rows: int) -> Array:
         if not isinstance(table, Mapping):
             raise EncodeError(feature.source, row, table, "is not a map of key to numbers")
         several = isinstance(key, list | tuple)
-        entries = [table.get(_text(feature.key, row, k)) for k in (key if several else (key,))]
-        found = [_entry(feature, row, e) for e in entries if e is not None]
-        out[row] = np.mean(found, axis=0, dtype=np.float64) if found else default
+        found = []
+        for text in [_text(feature.key, row, k) for k in (key if several else (key,))]:
+            if (entry := table.get(text)) is None:
+                continue
+            if id(entry) not in read:
+                read[id(entry)] = _entry(feature, row, entry)
+            found.append(read[id(entry)])
+        out[row] = sum(found) / len(found) if found else default
     return out
 
 
