@@ -1,12 +1,15 @@
-"""Model aliases in Redis: one truth for all replicas, hash `finerank:aliases:<name>` alias -> version.
+"""Model aliases in Redis: one truth for all replicas, moved by compare-and-set.
 
-`models/<name>/aliases.json` fills the hash of a model once, while it is empty.
+Hash `finerank:aliases:<name>`: alias -> version. `models/<name>/aliases.json` fills the hash of a
+model once, while it is empty.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
 
-from service.contract.repository import ModelRef
+import redis
+
+from service.contract.errors import ContractError
+from service.contract.repository import ModelRef, Repository
 from service.experiment.connection import Client
 from service.experiment.errors import StaleAlias
 from service.experiment.store import CHANNEL
@@ -23,30 +26,31 @@ return {1, ''}
 """
 
 _FILL = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-return 1
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+return redis.call('HGETALL', KEYS[1])
 """
 
 
 class AliasStore:
-    """Aliases of all models in one Redis."""
+    """Aliases of all models in one Redis, first filled from the repository's files."""
 
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
+    def __init__(self, redis: Client, repository: Repository) -> None:
+        self._redis, self._repository = redis, repository
         self._move = redis.register_script(_MOVE)
         self._fill = redis.register_script(_FILL)
 
     async def read(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Aliases of each model, in one round trip; {} for a model that has none."""
-        names = list(names)
+        """Aliases of each model, in one round trip; {} for a model that has none anywhere."""
+        names = sorted(names)
+        if not names:
+            return {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hgetall(_key(name))
             found = await pipe.execute()
         return {
-            name: {alias.decode(): int(version) for alias, version in aliases.items()}
-            for name, aliases in zip(names, found, strict=True)
+            name: _read_hash(entry) if entry else await self._first(name)
+            for name, entry in zip(names, found, strict=True)
         }
 
     async def move(self, name: str, alias: str, version: int, *, expected: int | None) -> None:
@@ -64,12 +68,44 @@ class AliasStore:
         if not done:
             raise StaleAlias(name, alias, expected, int(current) if current else None)
 
-    async def fill(self, name: str, aliases: Mapping[str, int]) -> bool:
-        """Write the aliases of a model that has none in the store; True when they were written."""
-        if not aliases:
-            return False
-        pairs = [part for pair in aliases.items() for part in pair]
-        return bool(await cast(Any, self._fill(keys=[_key(name)], args=pairs)))
+    async def _first(self, name: str) -> dict[str, int]:
+        """The aliases of the model's file, written to the store unless somebody was faster."""
+        try:
+            given = self._repository.read_aliases(name)
+        except (ContractError, OSError):
+            return {}  # resolving a reference then says what is wrong with the file
+        if not given:
+            return {}
+        pairs = [part for pair in given.items() for part in pair]
+        try:
+            entry = await self._fill(keys=[_key(name)], args=pairs)
+        except redis.ResponseError:  # a store that can only be read
+            return given
+        return _read_hash(dict(zip(entry[::2], entry[1::2], strict=True)))
+
+
+def pinned(refs: Iterable[ModelRef], aliases: Aliases) -> dict[str, dict[str, int]]:
+    """The part of the aliases that references name, 0 where there is none."""
+    named: dict[str, dict[str, int]] = {}
+    for ref in refs:
+        entry = named.setdefault(ref.name, {})
+        if ref.alias is not None:
+            entry[ref.alias] = aliases.get(ref.name, {}).get(ref.alias, 0)
+    return named
+
+
+def unmoved(named: Aliases, now: Aliases) -> bool:
+    """Whether pinned aliases still point where they did."""
+    return all(
+        now.get(name, {}).get(alias, 0) == version
+        for name, entry in named.items()
+        for alias, version in entry.items()
+    )
+
+
+def _read_hash(entry: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Alias -> version; what is no version number, written by hand, is no alias."""
+    return {a.decode(): int(v) for a, v in entry.items() if v.isdigit()}
 
 
 def _key(name: str) -> str:

@@ -1,7 +1,8 @@
 """Who is in which arm: pure arithmetic on hashes, the same in every process and language.
 
 bucket = first 8 bytes (big-endian, unsigned) of SHA-256 of UTF-8 `salt:unit`, mod 10 000;
-the arm's slot is the same hash of `salt:experiment:unit`, so growing an experiment moves nobody in it.
+the arm's slot is the same hash of `salt:experiment:unit`, so growing an experiment moves
+nobody who is in it.
 """
 
 import hashlib
@@ -27,8 +28,8 @@ def bucket(*parts: str) -> int:
 def arm_limits(shares: Sequence[float]) -> tuple[int, ...]:
     """Upper slot limit (exclusive) of each arm: cumulative shares, normalised to 10 000 slots.
 
-    A slot h belongs to the first arm with h < 10 000 · (cumulative share) / (sum of shares). Shares are
-    taken as the decimals they are written as: 0.1 + 0.2 + 0.7 has no rounding error.
+    A slot h belongs to the first arm with h < 10 000 · (cumulative share) / (sum of shares).
+    Shares are taken as the decimals they are written as: 0.1 + 0.2 + 0.7 has no rounding error.
     """
     sums = list(accumulate(Fraction(str(share)) for share in shares))
     return tuple(ceil(BUCKETS * s / sums[-1]) for s in sums)
@@ -36,7 +37,7 @@ def arm_limits(shares: Sequence[float]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentSlots:
-    """One experiment as lookup: its arms are choices `first_choice`, `first_choice + 1` … of the layer."""
+    """One experiment as lookup: its arms are the choices `first_choice` … of the layer."""
 
     name: str
     first_choice: int
@@ -82,7 +83,7 @@ def unit_of(
 ) -> str | None:
     """The text that is hashed for a unit; None when the request lacks it.
 
-    A context value must be a string or an integer (taken as its decimal text); an empty string is no unit.
+    A context value must be a string or an integer (its decimal text); an empty string is no unit.
     """
     if unit == "user_id":
         return user_id or None

@@ -3,6 +3,7 @@
 The client's own defaults (5 s, ten retries with back-off) can hold one call for about a minute.
 """
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
@@ -25,7 +26,7 @@ def connect(url: str, *, timeout_s: float = 0.2) -> Client:
     Raises:
         ValueError: a URL of none of these forms.
     """
-    options = {
+    options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(NoBackoff(), 0),
@@ -35,7 +36,8 @@ def connect(url: str, *, timeout_s: float = 0.2) -> Client:
         return client
     hosts, service, db = _sentinel_parts(url)
     watch = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    master: Client = Sentinel(hosts, sentinel_kwargs=watch).master_for(service, db=db, **options)
+    sentinel = Sentinel(hosts, sentinel_kwargs=watch)  # type: ignore[no-untyped-call]
+    master: Client = sentinel.master_for(service, db=db, **options)
     return master
 
 

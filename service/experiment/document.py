@@ -1,6 +1,6 @@
 """The plan document of DESIGN §6 as frozen types: who gets which formula and model in one scene.
 
-Shapes and bounds of single values are checked here; what several values must agree on is in `rules`.
+Shapes and bounds of single values are checked here; what several must agree on is in `rules`.
 Strict: a number is a JSON number, an unknown key is an error, nothing is converted.
 """
 
@@ -54,7 +54,7 @@ class Term(_Strict):
 
 
 class Factor(Term):
-    """One head of a multiplicative form: (bias + scale·head)^weight; a bare number is head^number."""
+    """One head of a multiplicative form: (bias + scale·head)^weight. A bare n is head^n."""
 
     bias: Number = 0.0
     scale: Number = 1.0
@@ -111,7 +111,7 @@ class Experiment(_Strict):
 
 
 class Layer(_Strict):
-    """An orthogonal slice of the traffic with its own salt: a unit is in one experiment of it at most."""
+    """An orthogonal slice of the traffic; a unit is in one experiment of it at most."""
 
     name: Label
     salt: Annotated[str, Field(min_length=1, max_length=128)]

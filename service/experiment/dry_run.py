@@ -3,8 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.contract.golden import Golden
 from service.contract.manifest import Manifest
@@ -29,13 +31,13 @@ def first_invalid_row(
 ) -> InvalidRow | None:
     """The first golden row that the formula gives no finite score, or None.
 
-    Rows with the same scalars are one candidate set, as they would be in a request. `defaults` are the
-    scalars that the formula uses, with their values when absent.
+    Rows with the same scalars are one candidate set, as they would be in a request. `defaults` are
+    the scalars that the formula uses, with their values when absent.
     """
-    columns = {**golden.heads, **golden.attributes(manifest.schema_)}
+    columns: dict[str, NDArray[Any]] = {**golden.heads, **golden.attributes(manifest.schema_)}
     scalars = [
-        read_scalars(defaults, row["user"].get("features", {}), row.get("context", {}))
-        for row in golden.raw
+        read_scalars(defaults, raw["user"].get("features", {}), raw.get("context", {}))
+        for raw in golden.raw
     ]
     together: dict[tuple[float, ...], list[int]] = defaultdict(list)
     for row, values in enumerate(scalars):

@@ -1,9 +1,10 @@
-"""A real Valkey of this machine, kept in the state directory and shared by every process that uses it.
+"""A real Valkey of this machine, in the state directory, shared by every process that uses it.
 
-The rule: a user holds a shared lock on `users.lock` while it needs the server. The first user starts a keeper
-(`keeper.py`), a process of its own that runs the server and waits for the exclusive lock. It gets that lock
-when the last user has gone, killed ones included, and then stops the server. So nobody's exit takes the server
-from the others, and nothing is left behind. The server listens on a unix socket only this user can open.
+The rule: a user holds a shared lock on `users.lock` while it needs the server. The first user
+starts a keeper (`keeper.py`), a process of its own that runs the server and waits for the exclusive
+lock. It gets that lock when the last user has gone, killed ones included, and then stops the
+server. So nobody's exit takes the server from the others, and nothing is left behind.
+The server listens on a unix socket that only its user can open.
 """
 
 import fcntl
@@ -39,7 +40,7 @@ class EmbeddedStore:
     _socket: Path = field(repr=False)
 
     def close(self) -> None:
-        """Give the server up. When nobody else uses it, it stops, and this waits until its data is on disk."""
+        """Give the server up. Nobody else uses it: it stops, and this waits until it has."""
         if not self._lock.closed:
             self._lock.close()
             _wait(lambda: not _listens(self._socket) or _is_used(self._lock.name), STOP_TIMEOUT_S)
@@ -144,7 +145,7 @@ def _ping(where: Path) -> bytes:
 
 
 def _listens(where: Path) -> bool:
-    """Whether somebody accepts connections there; a socket file alone may be left from a killed server."""
+    """Whether somebody accepts connections; a file alone may be left from a killed server."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PING_TIMEOUT_S)
         try:

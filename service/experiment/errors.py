@@ -18,7 +18,7 @@ class PlanInvalid(ExperimentError):
 
 
 class StaleVersion(ExperimentError):
-    """Somebody else published first: `current` is the live version now (None: the scene has no plan)."""
+    """Somebody else published first: `current` is the live version now (None: there is none)."""
 
     def __init__(self, scene: str, expected: int | None, current: int | None) -> None:
         self.scene, self.expected, self.current = scene, expected, current
@@ -40,7 +40,7 @@ class DamagedPlan(ExperimentError):
 
 
 class StaleAlias(ExperimentError):
-    """Somebody else moved the alias first: `current` is the version it points at now (None: no alias)."""
+    """Somebody else moved the alias first: `current` is where it points now (None: nowhere)."""
 
     def __init__(self, model: str, alias: str, expected: int | None, current: int | None) -> None:
         self.model, self.alias, self.expected, self.current = model, alias, expected, current
@@ -49,7 +49,7 @@ class StaleAlias(ExperimentError):
 
 
 class EmbeddedError(ExperimentError):
-    """The embedded Valkey cannot be used; `url` is where one is running that does not answer, if any."""
+    """The embedded Valkey cannot be used; `url`: where one is running that does not answer."""
 
     def __init__(self, message: str, url: str | None = None) -> None:
         self.url = url

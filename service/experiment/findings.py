@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 class Finding:
     """A sentence about the value at a JSON pointer (RFC 6901).
 
-    `line`, `column` (1-based) and `caret` (the text line with a marker under it) are given for formulas.
+    Formulas have `line`, `column` (1-based) and `caret`: the text line with a marker under it.
     """
 
     severity: Severity
@@ -37,7 +37,7 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The known name nearest to `name` as "; did you mean 'x'?", or what there is when none is near."""
+    """The known name nearest to `name` as "; did you mean 'x'?", or else what there is."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1)
     if near:

@@ -2,8 +2,9 @@
 
 - `multiplicative`: Π (bias + scale·head)^w. A bare number is the weight of head^w: bias 0, scale 1.
 - `additive`: Σ w·head.
-- Either may be combined (`*` or `/`) with f(videolen_s), a curve of the length over `scale_s` seconds.
-  Where f is 0 (log1p, sqrt, linear, tanh, saturate at length 0), "/" makes the candidate invalid.
+- Either may be combined (`*` or `/`) with f(videolen_s), a curve of the length, in units of
+  `scale_s` seconds. Where f is 0 (log1p, sqrt, linear, tanh, saturate at length 0), "/" makes the
+  candidate invalid.
 
 Weights become params `w_<head>`, so that arms and PATCH change them like any other param.
 """

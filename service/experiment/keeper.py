@@ -1,7 +1,7 @@
-"""The process that runs the embedded Valkey: starts it, goes into the background, stops it after its last user.
+"""The process that runs the embedded Valkey in the background, until its last user has gone.
 
-Run as `python -m service.experiment.keeper DIRECTORY SOCKET`; returns when the server is ready, or with an
-error on stderr. `embedded` tells the whole rule.
+Run as `python -m service.experiment.keeper DIRECTORY SOCKET`; returns when the server is ready, or
+with an error on stderr. `embedded` tells the whole rule.
 """
 
 import fcntl

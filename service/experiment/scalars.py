@@ -1,8 +1,9 @@
 """Request-wide numbers that formulas name: `context.<name>` and `user.<name>`.
 
-A user or context feature is such a number when it is numeric, or categorical with a vocabulary of numbers
-(hour, tab). An absent one takes the feature's declared default; a categorical one without a default, or with
-a value that is no number, is NaN: the candidates it takes part in are invalid, never silently 0.
+A user or context feature is such a number when it is numeric, or categorical with a vocabulary of
+numbers (hour, tab). An absent one takes the feature's declared default; a categorical one without a
+default, or with a value that is no number, is NaN: the candidates it takes part in are invalid,
+never silently 0.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A plan ready to serve: immutable, compiled, checked; requests read it with no lock and no network."""
+"""A plan ready to serve: immutable, compiled, checked; read with no lock and no network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from service.experiment.treatments import Compiler, Models, Treatment
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of a scene's plan with all its treatments. `models`: every reachable "name/version"."""
+    """One version of a scene's plan with all its treatments. `models`: the "name/version" it reaches."""
 
     scene: str
     version: int

@@ -2,7 +2,8 @@
 
 Keys (the braces are literal: a hash tag, so that a scene lies in one cluster slot):
 `finerank:{feed}:plan:v:<n>`, `finerank:{feed}:plan:live`, `finerank:{feed}:audit` (stream),
-`finerank:{feed}:replicas` (hash), channel `finerank:plans`; and `finerank:scenes` (set), the index of scenes.
+`finerank:{feed}:replicas` (hash), channel `finerank:plans`; and `finerank:scenes` (set), the index
+of scenes.
 """
 
 import hashlib
@@ -18,9 +19,10 @@ from service.experiment.errors import DamagedPlan, StaleVersion, UnknownVersion
 CHANNEL = "finerank:plans"
 SCENES = "finerank:scenes"
 
-# KEYS: pointer, audit stream. ARGV: expected version or "", body, prefix of version keys, channel, scene,
-# then the audit entry. Compares, picks the next free number (versions only grow, none is overwritten),
-# writes, moves the pointer, and tells: all or nothing. -> {1, new version} or {0, live version or ""}
+# KEYS: pointer, audit stream. ARGV: expected version or "", body, prefix of version keys, channel,
+# scene, then the audit entry. Compares, picks the next free number (versions only grow, none is
+# overwritten), writes, moves the pointer, and tells: all or nothing.
+# -> {1, new version} or {0, live version or ""}
 _PUBLISH = """
 local live = redis.call('GET', KEYS[1]) or ''
 if live ~= ARGV[1] then return {0, live} end
@@ -36,7 +38,7 @@ return {1, tostring(version)}
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """A published document, as it was given, with who published it, why and when (RFC 3339, UTC)."""
+    """A published document, as it was given, with who published it, why, and when (RFC 3339)."""
 
     version: int
     plan: Mapping[str, Any]
@@ -47,7 +49,7 @@ class StoredPlan:
 
 @dataclass(frozen=True)
 class Publication:
-    """One line of a scene's history. `replaced`: the version before; `rollback_to`: the one repeated."""
+    """A line of a scene's history. `replaced`: the version before; `rollback_to`: one repeated."""
 
     version: int
     replaced: int | None
@@ -58,7 +60,7 @@ class Publication:
 
 
 class PlanStore:
-    """The plans of all scenes in one Redis. Every method raises the client's errors when it is down."""
+    """The plans of all scenes in one Redis. When it is down, every method raises `UNAVAILABLE`."""
 
     def __init__(self, redis: Client) -> None:
         self._redis = redis
@@ -66,19 +68,22 @@ class PlanStore:
 
     async def scenes(self) -> list[str]:
         """Scenes that were ever published, sorted."""
-        return sorted(name.decode() for name in await self._redis.smembers(SCENES))
+        return sorted(map(_text, await self._redis.smembers(SCENES)))
 
     async def live(self, scene: str) -> int | None:
         """The live version of a scene; None when it has no plan."""
         return (await self.live_all([scene]))[scene]
 
     async def live_all(self, scenes: Sequence[str]) -> dict[str, int | None]:
-        """The live version of each scene, in one round trip."""
+        """The live version of each scene, in one round trip; 0, which none has, for a damaged one."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for scene in scenes:
                 pipe.get(_key(scene, "plan:live"))
             found = await pipe.execute()
-        return {s: None if v is None else int(v) for s, v in zip(scenes, found, strict=True)}
+        return {
+            scene: None if value is None else int(value) if value.isdigit() else 0
+            for scene, value in zip(scenes, found, strict=True)
+        }
 
     async def get(self, scene: str, version: int) -> StoredPlan:
         """A version, live or not.
@@ -90,7 +95,7 @@ class PlanStore:
         body = await self._redis.get(_key(scene, f"plan:v:{version}"))
         if body is None:
             raise UnknownVersion(scene, version)
-        return read_body(body, version, f"version {version} of scene {scene!r}")
+        return read_body(_text(body), version, f"version {version} of scene {scene!r}")
 
     async def publish(
         self,
@@ -102,9 +107,9 @@ class PlanStore:
         message: str = "",
         rollback_to: int | None = None,
     ) -> int:
-        """Make a document the live plan, if `expected` is still live (None: if the scene has no plan).
+        """Make a document the live plan, if `expected` is still live (None: if there is no plan).
 
-        A rollback is the publication of an old document as a new version, with `rollback_to` naming it.
+        A rollback publishes an old document as a new version; `rollback_to` names the old one.
 
         Returns:
             The new version.
@@ -119,7 +124,7 @@ class PlanStore:
             "published_at": stored.published_at,
             "rollback_to": rollback_to or "",
         }
-        # Not in the script: the index has another cluster slot. A scene in it without a plan does no harm.
+        # Not in the script, for it has another cluster slot; a scene without a plan does no harm.
         await cast(Any, self._redis.sadd(SCENES, scene))
         done, version = await self._publish(
             keys=[_key(scene, "plan:live"), _key(scene, "audit")],
@@ -139,7 +144,7 @@ class PlanStore:
     async def history(self, scene: str, limit: int = 100) -> list[Publication]:
         """Publications of a scene, newest first."""
         entries = await self._redis.xrevrange(_key(scene, "audit"), count=limit)
-        return [_publication({k.decode(): v.decode() for k, v in e.items()}) for _, e in entries]
+        return [_publication(_texts(entry)) for _, entry in entries or ()]
 
     async def report(self, scene: str, replica: str, text: str) -> None:
         """Say what a replica runs, or why it refuses."""
@@ -148,7 +153,7 @@ class PlanStore:
     async def replicas(self, scene: str) -> dict[str, str]:
         """Replica -> what it said last."""
         found = await cast(Any, self._redis.hgetall(_key(scene, "replicas")))
-        return {name.decode(): text.decode() for name, text in sorted(found.items())}
+        return dict(sorted(_texts(found).items()))
 
     async def forget(self, scene: str, replica: str) -> None:
         """Take a replica that stops out of the list."""
@@ -169,7 +174,7 @@ def write_body(stored: StoredPlan, **more: Any) -> str:
     )
 
 
-def read_body(body: bytes, version: int, what: str) -> StoredPlan:
+def read_body(body: str | bytes, version: int, what: str) -> StoredPlan:
     """The publication in `body`; `what` names it in errors.
 
     Raises:
@@ -206,6 +211,14 @@ def _publication(entry: Mapping[str, str]) -> Publication:
         message=entry["message"],
         published_at=entry["published_at"],
     )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _texts(entry: Mapping[Any, Any] | None) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in (entry or {}).items()}
 
 
 def _int(text: str | bytes) -> int | None:

@@ -21,7 +21,8 @@ PLAN: dict[str, Any] = json.loads(
  "formulas": {
    "base": {"score": "ctr^a * (1 + vcr)^b * ctcvr^c * f(videolen_s)",
             "let": {"f(x)": "1 / (1 + log1p(x / 30))"},
-            "params": {"a": {"value": 0.3, "min": 0, "max": 2}, "b": {"value": 1.2, "min": 0, "max": 5},
+            "params": {"a": {"value": 0.3, "min": 0, "max": 2},
+                       "b": {"value": 1.2, "min": 0, "max": 5},
                        "c": {"value": 0.5, "min": 0, "max": 2}}},
    "power": {"multiplicative": {"ctr": 0.3, "vcr": {"weight": 1.2, "bias": 1.0, "scale": 1.0}},
              "videolen": {"fn": "log1p", "scale_s": 30, "combine": "/"}},
@@ -36,7 +37,7 @@ PLAN: dict[str, Any] = json.loads(
 
 
 def plan(*changes: tuple[str, Any]) -> dict[str, Any]:
-    """The document of DESIGN §6 with values replaced: ("formulas.base.score", "ctr") sets one path."""
+    """The document of DESIGN §6, changed: ("formulas/base/score", "ctr") sets one value."""
     document = copy.deepcopy(PLAN)
     for path, value in changes:
         put(document, path, value)

@@ -155,9 +155,7 @@ def test_a_socket_left_by_a_killed_server_is_no_server(state: Path):
     again.close()
 
 
-def test_a_frozen_server_is_an_error_that_says_where(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_frozen_server_is_an_error_that_says_where(state: Path, monkeypatch: pytest.MonkeyPatch):
     store = start_embedded(state)
     pid = pid_of(store.url)
     os.kill(pid, signal.SIGSTOP)
@@ -170,9 +168,7 @@ def test_a_frozen_server_is_an_error_that_says_where(
     assert is_gone(pid)
 
 
-def test_something_else_on_the_socket_is_an_error(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_something_else_on_the_socket_is_an_error(state: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embedded, "PING_TIMEOUT_S", 0.2)
     (state / "valkey").mkdir()
     with socket.socket(socket.AF_UNIX) as listener:

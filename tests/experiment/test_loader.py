@@ -215,9 +215,7 @@ async def test_a_damaged_plan_keeps_the_last_good_one(
     await redis.delete("finerank:{feed}:plan:v:2")
     await redis.set("finerank:{feed}:plan:live", 3)
     await plans.refresh()
-    assert plans.problems()["feed"] == (
-        "version 3 is refused: scene 'feed' has no plan version 3"
-    )
+    assert plans.problems()["feed"] == ("version 3 is refused: scene 'feed' has no plan version 3")
 
 
 async def test_a_model_that_cannot_be_loaded_refuses_the_plan(
@@ -258,9 +256,7 @@ async def test_a_plan_taken_from_the_store_stays_and_is_a_problem(
     await redis.delete("finerank:{feed}:plan:live")
     await plans.refresh()
     assert plans.scenes() == ["feed"]
-    assert plans.problems() == {
-        "feed": "the store has no live plan any more: version 1 stays"
-    }
+    assert plans.problems() == {"feed": "the store has no live plan any more: version 1 stays"}
 
 
 async def test_a_moved_alias_is_followed(store: PlanStore, redis: Client, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A snapshot gives each request its treatment: default, arm, forced arm, or several layers at once."""
+"""A snapshot gives each request its treatment: default, arm, forced arm, or several layers'."""
 
 import hashlib
 from typing import Any

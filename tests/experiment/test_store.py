@@ -131,7 +131,11 @@ async def test_scenes_are_apart(store: PlanStore):
     await store.publish("search", PLAN, expected=None)
     await store.publish("feed", PLAN, expected=1)
     assert await store.scenes() == ["feed", "search"]
-    assert await store.live_all(["feed", "search", "none"]) == {"feed": 2, "search": 1, "none": None}
+    assert await store.live_all(["feed", "search", "none"]) == {
+        "feed": 2,
+        "search": 1,
+        "none": None,
+    }
 
 
 async def test_a_damaged_document_is_noticed(store: PlanStore, redis: Client):

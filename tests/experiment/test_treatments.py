@@ -1,4 +1,4 @@
-"""Every treatment is compiled and run dry before anything is served; what is wrong has its place."""
+"""Every treatment is compiled and run dry before it is served; what is wrong has its place."""
 
 from typing import Any
 
@@ -119,7 +119,7 @@ def test_an_arms_number_that_breaks_the_formula_points_at_the_arm():
     (found,) = check(("formulas/base", breaks))
     assert found.pointer == f"/{ARM}"
     assert found.message.startswith(
-        "formula 'base' with b = 1.6 in fusion:vcr-up/treatment gives no finite score on golden row 0"
+        "formula 'base' with b = 1.6 in fusion:vcr-up/treatment gives no finite score on golden row"
     )
 
 
