@@ -75,12 +75,12 @@ def read_scope(
     ]
     meanings: dict[str, Meaning] = dict.fromkeys(NAMED, "function")
     given: list[tuple[Meaning, Collection[str]]] = [
-        ("built-in name", [RANK_IN]),
         ("head", sorted(heads)),
         ("attribute", sorted(attributes)),
         ("scalar", sorted(scalars)),
         ("param", list(params)),
         ("let", [let.signature.name for let in parsed]),
+        ("built-in name", [RANK_IN]),
     ]
     for meaning, names in given:
         for name in names:

@@ -1,9 +1,10 @@
-"""The formula language again, slowly: one candidate at a time, plain floats, its own arithmetic policy.
+"""The formula language again, slowly: a candidate at a time, plain floats, its own policy.
 
 Shares nothing with the compiler but the tree. A let is called by name: an argument is evaluated
 where its parameter is used, so what is not used cannot invalidate.
 """
 
+import itertools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,10 @@ class Reference:
     def scores(self, tree: Node) -> list[float | None]:
         self.members = list(range(self.rows))
         while True:
-            scores = [self._try(tree, {}, row) if row in self.members else None for row in range(self.rows)]
+            scores = [
+                self._try(tree, {}, row) if row in self.members else None
+                for row in range(self.rows)
+            ]
             left = [row for row in self.members if scores[row] is not None]
             if left == self.members:
                 return scores
@@ -123,7 +127,7 @@ def piecewise(x: float, *knots: float) -> float:
     points = list(zip(knots[0::2], knots[1::2], strict=True))
     if x <= points[0][0]:
         return points[0][1]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x <= x1:
             return y0 + (y1 - y0) * ((x - x0) / (x1 - x0))
     return points[-1][1]

@@ -8,10 +8,7 @@ def test_an_error_shows_sentence_place_line_and_caret():
     error = FormulaError("unknown name 'cvrr'", source=source, span=(8, 12), suggestion="cvr")
     assert (error.line, error.column, error.suggestion) == (2, 3, "cvr")
     assert str(error) == (
-        "unknown name 'cvrr'\n"
-        "  score, line 2, column 3\n"
-        "      cvrr + 1\n"
-        "      ^~~~"
+        "unknown name 'cvrr'\n  score, line 2, column 3\n      cvrr + 1\n      ^~~~"
     )
 
 
@@ -32,7 +29,8 @@ def test_a_place_after_the_end_has_a_caret_there():
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("cvrr", "cvr"), ("CTR", "ctr"), ("ctcv", "ctcvr"), ("zzz", None), ("", None)]
+    ("name", "meant"),
+    [("cvrr", "cvr"), ("CTR", "ctr"), ("ctcv", "ctcvr"), ("zzz", None), ("", None)],
 )
 def test_nearest_is_a_near_name_or_none(name, meant):
     assert nearest(name, ["ctr", "cvr", "ctcvr"]) == meant

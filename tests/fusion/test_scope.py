@@ -22,10 +22,10 @@ def scope(lets=None, params=None, heads=("ctr", "cvr"), attributes=("price",), s
         ({"lets": {"a": "1"}, "params": {"a": 1}}, "'a' is both a param and a let"),
         ({"lets": {"f": "1", "f(x)": "x"}}, "'f' is two lets"),
         ({"attributes": ("ctr",)}, "'ctr' is both a head and an attribute"),
-        ({"heads": ("rank_in",)}, "'rank_in' is both a built-in name and a head"),
+        ({"heads": ("rank_in",)}, "'rank_in' is both a head and a built-in name"),
         ({"params": {"log1p": 1}}, "'log1p' is both a function and a param"),
         ({"lets": {"if(x)": "x"}}, "'if' is both a function and a let"),
-        ({"lets": {"rank_in": "1"}}, "'rank_in' is both a built-in name and a let"),
+        ({"lets": {"rank_in": "1"}}, "'rank_in' is both a let and a built-in name"),
         ({"lets": {"f(x, x)": "x"}}, "'x' is a parameter twice"),
         ({"lets": {"f(ctr)": "ctr"}}, "parameter 'ctr' has the name of a head"),
         ({"lets": {"f(abs)": "abs"}}, "parameter 'abs' has the name of a function"),
@@ -61,7 +61,10 @@ def test_the_place_of_a_bad_parameter_is_in_the_left_side():
     [
         ({"a": "a + 1"}, ["a → a"]),
         ({"f(x)": "x * f(x - 1)"}, ["f → f"]),
-        ({"a": "b", "b": "f(1)", "f(x)": "x + a"}, ["a → b → f → a", "b → f → a → b", "f → a → b → f"]),
+        (
+            {"a": "b", "b": "f(1)", "f(x)": "x + a"},
+            ["a → b → f → a", "b → f → a → b", "f → a → b → f"],
+        ),
     ],
 )
 def test_a_let_may_not_reach_itself(lets, cycles):

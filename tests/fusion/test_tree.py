@@ -19,10 +19,23 @@ def test_text_of_a_comparison_parses_back_to_the_same_tree(tree):
 
 
 def test_trees_differ_when_their_numbers_names_or_brackets_do():
-    texts = ["a - b - c", "a - (b - c)", "a + b", "b + a", "a", "1", "f(a)", "f(a, a)", "-a", "2 ^ -a"]
+    texts = [
+        "a - b - c",
+        "a - (b - c)",
+        "a + b",
+        "b + a",
+        "a",
+        "1",
+        "f(a)",
+        "f(a, a)",
+        "-a",
+        "2 ^ -a",
+    ]
     parsed = [parse(text) for text in texts]
     assert len(set(parsed)) == len(texts)
-    assert all((one == other) == (i == j) for i, one in enumerate(parsed) for j, other in enumerate(parsed))
+    assert all(
+        (one == other) == (i == j) for i, one in enumerate(parsed) for j, other in enumerate(parsed)
+    )
     assert parse("a") != "a"
 
 

@@ -53,9 +53,7 @@ def numbers(
     names: tuple[str, ...] = GLOBALS, functions: tuple[str, ...] = (), depth: int = 4
 ) -> st.SearchStrategy[Node]:
     """Trees of numbers over `names`; `functions` are lets of one parameter."""
-    leaf = st.one_of(
-        st.sampled_from(names).map(Name), st.sampled_from(_LITERALS).map(Number)
-    )
+    leaf = st.one_of(st.sampled_from(names).map(Name), st.sampled_from(_LITERALS).map(Number))
     if depth == 0:
         return leaf
     below = numbers(names, functions, depth - 1)

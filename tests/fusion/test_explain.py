@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from service.fusion import compile_formula
+from service.fusion.explain import decompose
+from service.fusion.parser import parse
+from tests.fusion.test_compiler import LIMITS, cases, compile_case
+
+HEADS = ("ctr", "vcr", "like", "report")
+
+
+def explain(source, lets=None, params=None, **heads):
+    formula = compile_formula(source, lets=lets, params=params, heads=HEADS)
+    columns = {name: np.array([value]) for name, value in heads.items()}
+    (explanation,) = formula.explain(columns, rows=1)
+    return explanation
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "terms"),
+    [
+        ("a * b ^ 2 / (c * d)", "product", ["a", "b ^ 2", "1 / c", "1 / d"]),
+        ("a / (b / c)", "product", ["a", "1 / b", "c"]),
+        ("1 / (b + c)", "product", ["1 / (b + c)"]),
+        ("-(a * b)", "product", ["-1", "a", "b"]),
+        ("-a * -b", "product", ["a", "b"]),
+        ("a ^ 2", "product", ["a ^ 2"]),
+        ("1 * 1", "product", ["1"]),
+        ("a * (1 + b)", "product", ["a", "1 + b"]),
+        ("a + 2 * b - c", "sum", ["a", "2 * b", "-c"]),
+        ("a - (b - c)", "sum", ["a", "-b", "c"]),
+        ("a - b * c", "sum", ["a", "-(b * c)"]),
+        ("-(a + b)", "sum", ["-a", "-b"]),
+        ("if(a < b, c, d)", "single", ["if(a < b, c, d)"]),
+        ("-a", "single", ["-a"]),
+        ("7", "single", ["7"]),
+    ],
+)
+def test_a_score_is_taken_apart_at_its_top(source, mode, terms):
+    found, nodes = decompose(parse(source))
+    assert (found, [str(node) for node in nodes]) == (mode, terms)
+    assert [parse(str(node)) for node in nodes] == nodes
+
+
+def test_a_product_has_values_that_multiply_and_logs_that_add_up():
+    told = explain(
+        "ctr^a * (1 + vcr)^b / f(like)",
+        lets={"f(x)": "1 + log1p(x)"},
+        params={"a": 0.3, "b": 1.2},
+        ctr=0.2,
+        vcr=0.7,
+        like=0.1,
+    )
+    assert told.mode == "product"
+    assert [term.text for term in told.terms] == ["ctr ^ a", "(1 + vcr) ^ b", "1 / f(like)"]
+    assert math.prod(term.value for term in told.terms) == pytest.approx(told.score, rel=1e-12)
+    logs = sum(term.contribution for term in told.terms)
+    assert logs == pytest.approx(math.log(told.score), rel=1e-12)
+    assert told.terms[0].contribution == pytest.approx(0.3 * math.log(0.2), rel=1e-12)
+    assert told.note == ""
+
+
+def test_a_sum_has_signed_values_that_add_up():
+    told = explain("ctr + 4 * like - 369 * report", ctr=0.5, like=0.1, report=0.01)
+    assert told.mode == "sum"
+    assert [(t.text, pytest.approx(t.value)) for t in told.terms] == [
+        ("ctr", 0.5), ("4 * like", 0.4), ("-(369 * report)", -3.69),
+    ]  # fmt: skip
+    assert [t.contribution for t in told.terms] == [t.value for t in told.terms]
+    assert sum(t.value for t in told.terms) == pytest.approx(told.score, rel=1e-12)
+
+
+@pytest.mark.parametrize(("ctr", "score"), [(0.0, 0.0), (-0.5, -0.25)])
+def test_a_product_that_is_not_positive_has_values_only_and_says_so(ctr, score):
+    told = explain("ctr * vcr", ctr=ctr, vcr=0.5)
+    assert (told.mode, told.score) == ("product", score)
+    assert [(t.value, t.contribution) for t in told.terms] == [(ctr, None), (0.5, None)]
+    assert told.note == f"the score {score:g} is not positive: its factors have no log shares"
+
+
+def test_two_negative_factors_of_a_positive_score_have_shares_of_their_size():
+    told = explain("(ctr - 1) * (vcr - 1)", ctr=0.5, vcr=0.5)
+    assert [t.value for t in told.terms] == [-0.5, -0.5]
+    assert sum(t.contribution for t in told.terms) == pytest.approx(math.log(0.25))
+
+
+def test_an_invalid_candidate_says_which_term_is_not_finite():
+    told = explain("ctr * log(vcr)", ctr=0.5, vcr=0.0)
+    assert (told.mode, told.score) == ("product", None)
+    assert [(t.value, t.contribution) for t in told.terms] == [(0.5, None), (None, None)]
+    assert told.note == "invalid: not finite: log(vcr)"
+    assert explain("(ctr * 1e200) * (vcr * 1e200)", ctr=1.0, vcr=1.0).note == (
+        "invalid: the product overflows"
+    )
+
+
+def test_a_score_that_is_the_name_of_a_let_is_explained_by_it():
+    lets = {"final": "base + boost", "base": "ctr * vcr", "boost": "like * 2"}
+    told = explain("final", lets=lets, ctr=0.5, vcr=0.5, like=0.1)
+    assert [(t.text, t.value) for t in told.terms] == [("base", 0.25), ("boost", 0.2)]
+
+
+def test_a_single_term_is_the_score():
+    told = explain("max(ctr, vcr)", ctr=0.5, vcr=0.7)
+    assert (told.mode, told.score, told.note) == ("single", 0.7, "")
+    assert [(t.text, t.value, t.contribution) for t in told.terms] == [("max(ctr, vcr)", 0.7, 0.7)]
+
+
+def test_terms_that_rounding_keeps_from_recomposing_are_not_shown():
+    # 1 / 1e-310 is too large for float64, 1e-310 / 1e-310 is not.
+    told = explain("ctr / vcr", ctr=1e-310, vcr=1e-310)
+    assert (told.mode, [t.value for t in told.terms]) == ("single", [1.0])
+
+
+def test_functions_across_the_set_are_explained_as_they_were_scored():
+    formula = compile_formula("2 * rank(ctr) + 0 / vcr", heads=HEADS)
+    told = formula.explain({"ctr": [0.1, 0.9, 0.5], "vcr": [1.0, 0.0, 1.0]}, rows=3)
+    assert [e.score for e in told] == [4.0, None, 2.0]
+    assert told[0].terms[0].value == 4.0
+
+
+@LIMITS
+@given(cases())
+def test_explanations_recompose_to_the_scores_of_random_formulas(case):
+    tree, reference = case
+    formula = compile_case(tree, reference)
+    columns = {name: np.array(values) for name, values in reference.columns.items()}
+    scores = formula(columns, reference.scalars, rows=reference.rows)
+    told = formula.explain(columns, reference.scalars, rows=reference.rows)
+    for explanation, value, valid in zip(told, scores.values, scores.valid, strict=True):
+        assert (explanation.score == value) if valid else (explanation.score is None)
+        if not valid:
+            assert explanation.note.startswith("invalid: ")
+            continue
+        values = [term.value for term in explanation.terms]
+        whole = math.prod(values) if explanation.mode == "product" else sum(values)
+        assert whole == pytest.approx(value, rel=1e-6, abs=1e-6)
+        shares = [term.contribution for term in explanation.terms]
+        if explanation.mode == "product" and value > 0:
+            assert sum(shares) == pytest.approx(math.log(value), rel=1e-6, abs=1e-6)
+        elif explanation.mode == "product":
+            assert shares == [None] * len(shares)
+        else:
+            assert shares == values
