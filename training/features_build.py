@@ -1,12 +1,12 @@
 """Write the user and item records that serving needs on a day: the numbers training would see."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -45,10 +45,9 @@ def _writer(path: Path) -> Callable[[Path, Iterator[Record]], None]:
 
 
 def _write_jsonl(path: Path, records: Iterator[Record]) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("wb") as file:
         for record in records:
-            text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            file.write(text + "\n")
+            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_parquet(path: Path, records: Iterator[Record]) -> None:

@@ -90,7 +90,8 @@ def _own(
 def _maps(placed: Pair, assembled: Assembled, static: pl.DataFrame, as_of: int) -> list[Any]:
     source = placed.rates.keys[0]
     known = placed.rates.as_of(assembled.frame, assembled.labels, as_of)
+    entries = known.select(*placed.rates.keys, pl.concat_list(placed.rates.columns))
     maps: dict[str, dict[str, list[float]]] = {}
-    for owner, looked_up, *numbers in known.iter_rows():
+    for owner, looked_up, numbers in zip(*(c.to_list() for c in entries), strict=True):
         maps.setdefault(owner, {})[looked_up] = numbers
     return [maps.get(owner) for owner in static[source].to_list()]

@@ -159,6 +159,7 @@ def test_a_broken_cell_is_named(directory: Path, tmp_path: Path) -> None:
         reader().read(changed(directory, tmp_path / "x", broken))
 
 
+@pytest.mark.timeout(300)
 def test_the_real_log_is_read_whole() -> None:
     log = reader().read(real_kuairand())
     assert log.rows == 185_061

@@ -1,6 +1,5 @@
 """training/data/records.py; their equality with rows: tests/training/test_features_build.py."""
 
-from pathlib import Path
 
 import pytest
 
