@@ -1,6 +1,6 @@
 """What each combination of arms makes of the default: formula, numbers, functions, model.
 
-Precedence is default < arm; two layers never set the same key, so the order of layers changes nothing.
+Precedence is default < arm; two layers never set the same key, so their order changes nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from math import prod
 
 from service.experiment.document import Plan, Settings
 from service.experiment.forms import write_out
-from service.experiment.rules import Path, arm_id, arms, let_name
+from service.experiment.walk import Path, arm_id, arms, let_name
 
 Choice = tuple[int, ...]  # one number a layer: 0 unassigned, then its arms in document order
 _FORMS = ("score", "multiplicative", "additive")

@@ -24,12 +24,11 @@ from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.plan import parse_plan
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.reports import Reporter
-from service.experiment.rules import model_refs
 from service.experiment.saved import Saved, SavedPlans
 from service.experiment.snapshot import Snapshot, compile_snapshot
-from service.experiment.store import CHANNEL, PlanStore, StoredPlan, plan_digest
-
-POLL_S = (1.0, 2.0)  # drawn anew for each pause, so that replicas do not poll in step
+from service.experiment.store import PlanStore, StoredPlan, plan_digest
+from service.experiment.wake import POLL_S, listen
+from service.experiment.walk import model_refs
 
 Prepare = Callable[[frozenset[str]], Awaitable[None]]  # load models "name/version", or raise
 OnChange = Callable[[Snapshot], None]
@@ -37,7 +36,7 @@ OnChange = Callable[[Snapshot], None]
 
 @dataclass(frozen=True)
 class _Accepted:
-    """What is served. `aliases`: those the plan names. `confirmed`: the store still has this plan."""
+    """What is served. `aliases`: those the plan names. `confirmed`: the store has said so."""
 
     snapshot: Snapshot
     digest: str
@@ -119,7 +118,7 @@ class PlanLoader:
 
     async def run(self) -> None:
         """Follow the store until cancelled; survives everything else."""
-        listener = asyncio.create_task(self._listen())
+        listener = asyncio.create_task(listen(self._redis, self._wake))
         try:
             while True:
                 await self._look()
@@ -249,23 +248,6 @@ class PlanLoader:
         self.store_problem = problem
         # A store that comes back may be another one: then equal numbers are not equal documents.
         self._accepted = {s: replace(a, confirmed=False) for s, a in self._accepted.items()}
-
-    async def _listen(self) -> None:
-        """Wake the loader at each publication; after a lost connection too, for what was missed."""
-        while True:
-            try:
-                async with self._redis.pubsub() as channel:
-                    await channel.subscribe(CHANNEL)
-                    self._wake.set()
-                    while True:
-                        message = await channel.get_message(
-                            ignore_subscribe_messages=True, timeout=POLL_S[1]
-                        )
-                        if message is not None:
-                            self._wake.set()
-            except Exception as err:
-                self._log.debug("plan_channel_lost", reason=str(err))
-                await asyncio.sleep(random.uniform(*POLL_S))
 
 
 def _parse(scene: str, stored: StoredPlan) -> Plan:

@@ -7,11 +7,11 @@ from service.experiment.document import FormulaSpec
 from service.experiment.effects import Effect
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import LENGTH, terms
-from service.experiment.rules import Path, let_name
+from service.experiment.walk import Path, let_name
 
 
 def check_names(effect: Effect, spec: FormulaSpec, manifest: Manifest) -> list[Finding]:
-    """Everything wrong with the names, all of them errors; a text's unknown names the compiler finds."""
+    """Everything wrong with the names; unknown names in a text are the compiler's to find."""
     return [*_unknown(effect, spec, manifest), *_clashing(effect, spec, manifest)]
 
 

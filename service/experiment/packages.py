@@ -1,4 +1,4 @@
-"""Packages of a models directory as plans see them: references resolved under one set of aliases."""
+"""Packages as plans see them: references resolved under one fixed set of aliases."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Read a plan document: bytes or a mapping in, a checked `Plan` or the list of what is wrong out."""
+"""Read a plan document: bytes or a mapping in, a `Plan` or the list of what is wrong out."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -5,6 +5,7 @@ because compiling a bad plan at every poll would cost the requests their CPU.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -28,7 +29,8 @@ class _Refusal:
 class Refusals:
     """The refused live version of each scene, if it is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._of: dict[str, _Refusal] = {}
         self._log = structlog.get_logger("finerank.plans")
 
@@ -38,7 +40,7 @@ class Refusals:
         if before is not None and before.version == version:
             pause_s = min(2 * before.pause_s, RETRY_S[1])
         reason = f"version {version} is refused: {sentence(err)}"
-        retry_at = time.monotonic() + pause_s
+        retry_at = self._clock() + pause_s
         self._of[scene] = _Refusal(version, aliases, reason, pause_s, retry_at)
         self.log(scene, version, err)
 
@@ -58,12 +60,12 @@ class Refusals:
         return {} if refusal is None else refusal.aliases
 
     def stands(self, scene: str, version: int, aliases: Aliases) -> bool:
-        """Whether the version is refused, its aliases point where they did, and it is not yet time."""
+        """Whether the version is refused, with the same aliases, and not yet due to be retried."""
         refusal = self._of.get(scene)
         return (
             refusal is not None
             and refusal.version == version
-            and time.monotonic() < refusal.retry_at
+            and self._clock() < refusal.retry_at
             and unmoved(refusal.aliases, aliases)
         )
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from service.experiment.connection import UNAVAILABLE
@@ -19,14 +19,16 @@ class Reporter:
     A report is JSON: `version` (null: none), `models`, `refuses` (null, or the sentence), `at`.
     """
 
-    def __init__(self, store: PlanStore, replica: str) -> None:
-        self._store, self._replica = store, replica
+    def __init__(
+        self, store: PlanStore, replica: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._replica, self._clock = store, replica, clock
         self._told: dict[str, str] = {}
         self._due_at = 0.0
 
     async def tell(self, live: Mapping[str, Snapshot], refused: Mapping[str, str]) -> None:
         """Report what has changed. A store that can only be read is no problem of the replica's."""
-        due = time.monotonic() >= self._due_at
+        due = self._clock() >= self._due_at
         with contextlib.suppress(*UNAVAILABLE):
             for scene in live.keys() | refused.keys():
                 snapshot = live.get(scene)
@@ -42,7 +44,7 @@ class Reporter:
                     await self._store.report(scene, self._replica, report)
                     self._told[scene] = text
             if due:
-                self._due_at = time.monotonic() + REPORT_EVERY_S
+                self._due_at = self._clock() + REPORT_EVERY_S
 
     async def leave(self) -> None:
         """Take this replica out of the lists, if the store answers."""

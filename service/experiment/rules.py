@@ -8,41 +8,17 @@ from collections.abc import Callable, Iterator
 
 from service.contract.errors import UnknownModel
 from service.contract.repository import ModelRef
-from service.experiment.document import Arm, Experiment, Layer, Param, Plan
+from service.experiment.document import Arm, Layer, Param, Plan
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import terms, weight_name, write_out
+from service.experiment.walk import Path, arm_id, arms, declared_params, let_name
 
-Path = tuple[str | int, ...]
 _FORMS = ("score", "multiplicative", "additive")
 
 
 def agree(plan: Plan) -> list[Finding]:
     """Everything in the plan that does not fit together, errors and warnings, in document order."""
     return [finding for rule in _RULES for finding in rule(plan)]
-
-
-def let_name(key: str) -> str:
-    """The name a let key defines: "f" for "f(x)"."""
-    return key.partition("(")[0]
-
-
-def arms(plan: Plan) -> Iterator[tuple[Path, Layer, Experiment, Arm]]:
-    """Every arm with its path in the document."""
-    for i, layer in enumerate(plan.layers):
-        for j, experiment in enumerate(layer.experiments):
-            for k, arm in enumerate(experiment.arms):
-                path = ("layers", i, "experiments", j, "arms", k)
-                yield path, layer, experiment, arm
-
-
-def model_refs(plan: Plan) -> list[ModelRef]:
-    """Every model that the plan names, once."""
-    texts = [plan.model, *(a.set.model for _, _, _, a in arms(plan) if a.set.model)]
-    return [ModelRef.parse(text) for text in dict.fromkeys(texts)]
-
-
-def arm_id(experiment: Experiment, arm: Arm) -> str:
-    return f"{experiment.name}/{arm.name}"
 
 
 def _error(path: Path, message: str) -> Finding:
@@ -72,7 +48,7 @@ def _forms(plan: Plan) -> Iterator[Finding]:
 
 def _params(plan: Plan) -> Iterator[Finding]:
     first: dict[str, tuple[str, Param]] = {}
-    for name, path, param in _declared(plan):
+    for name, path, param in declared_params(plan):
         if param.min > param.max:
             yield _error(path, f"param {name!r} has min {param.min:g} above max {param.max:g}")
         elif not param.min <= param.value <= param.max:
@@ -87,7 +63,7 @@ def _params(plan: Plan) -> Iterator[Finding]:
 
 
 def _names(plan: Plan) -> Iterator[Finding]:
-    params = {name for name, _, _ in _declared(plan)}
+    params = {name for name, _, _ in declared_params(plan)}
     for name, spec in plan.formulas.items():
         yield from _lets(("formulas", name, "let"), spec.let, params)
     for path, _, _, arm in arms(plan):
@@ -170,7 +146,7 @@ def _ranges(path: Path, layer: Layer) -> Iterator[Finding]:
 
 
 def _settings(plan: Plan) -> Iterator[Finding]:
-    bounds = {name: param for name, _, param in _declared(plan)}
+    bounds = {name: param for name, _, param in declared_params(plan)}
     texts = {name: write_out(spec) for name, spec in plan.formulas.items()}
     for path, layer, _, arm in arms(plan):
         formulas = _effective_formulas(plan, layer, arm)
@@ -193,7 +169,7 @@ def _idle(formula: str, what: str, name: str) -> str:
 
 
 def _effective_formulas(plan: Plan, layer: Layer, arm: Arm) -> list[str]:
-    """Formulas that a user of this arm can get: its own, or the default and what other layers set."""
+    """Formulas a user of this arm can get: its own, or the default and what other layers set."""
     if arm.set.formula is not None:
         return [arm.set.formula]
     others = [a.set.formula for _, lay, _, a in arms(plan) if lay is not layer and a.set.formula]
@@ -230,17 +206,6 @@ def _force(plan: Plan) -> Iterator[Finding]:
             elif arm not in known[layer]:
                 hint = did_you_mean(arm, known[layer])
                 yield _error(place, f"layer {layer!r} has no arm {arm!r}{hint}")
-
-
-def _declared(plan: Plan) -> Iterator[tuple[str, Path, Param]]:
-    """Every param of every formula: name, path, value and bounds."""
-    for formula, spec in plan.formulas.items():
-        form = "multiplicative" if spec.multiplicative is not None else "additive"
-        for head, term in terms(spec).items():
-            param = Param(value=term.weight, min=term.min, max=term.max)
-            yield weight_name(head), ("formulas", formula, form, head), param
-        for name, param in spec.params.items():
-            yield name, ("formulas", formula, "params", name), param
 
 
 def _twice(path: Path, names: list[str], what: str) -> Iterator[Finding]:

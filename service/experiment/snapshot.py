@@ -1,7 +1,7 @@
 """A plan ready to serve: immutable, compiled, checked; read with no lock and no network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from service.experiment.assignment import LayerSlots, layer_slots, unit_of
@@ -14,7 +14,7 @@ from service.experiment.treatments import Compiler, Models, Treatment
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of a scene's plan with all its treatments. `models`: the "name/version" it reaches."""
+    """A version of a scene's plan with its treatments. `models`: every "name/version" of theirs."""
 
     scene: str
     version: int
@@ -41,7 +41,7 @@ class Snapshot:
                 choice = by_force
             choices.append(choice)
         found = self.treatments[tuple(choices)]
-        return replace(found, buckets=buckets) if buckets else found
+        return Treatment(*found[:-1], buckets) if buckets else found
 
 
 def check_plan(plan: Plan, models: Models) -> list[Finding]:

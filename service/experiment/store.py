@@ -75,7 +75,7 @@ class PlanStore:
         return (await self.live_all([scene]))[scene]
 
     async def live_all(self, scenes: Sequence[str]) -> dict[str, int | None]:
-        """The live version of each scene, in one round trip; 0, which none has, for a damaged one."""
+        """The live version of each scene, in one round trip; 0, which none has, when damaged."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for scene in scenes:
                 pipe.get(_key(scene, "plan:live"))

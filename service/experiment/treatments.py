@@ -6,7 +6,7 @@ compiled once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from service.contract.errors import ContractError
 from service.contract.golden import Golden
@@ -17,11 +17,11 @@ from service.experiment.dry_run import first_invalid_row
 from service.experiment.effects import Choice, Effect, count_effects, effects, own_effects
 from service.experiment.findings import Finding, pointer
 from service.experiment.names import check_names
-from service.experiment.rules import Path, let_name
 from service.experiment.scalars import read_scalars, scalar_defaults
+from service.experiment.walk import Path, let_name
 from service.fusion import Formula, FormulaError, compile_formula
 
-MAX_TREATMENTS = 4096
+MAX_TREATMENTS = 1024  # each one is compiled before a plan goes live: a second or two of CPU
 
 _Key = tuple[Any, ...]  # (formula, lets, model), and the values of its params
 
@@ -34,9 +34,10 @@ class Models(Protocol):
     def golden(self, ref: ModelRef) -> Golden: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Treatment:
-    """What one request gets. `assignments`: layer -> "experiment/arm", in plan order.
+class Treatment(NamedTuple):
+    """What one request gets; a tuple, because one is made for every request.
+
+    `assignments`: layer -> "experiment/arm", in plan order.
 
     `buckets`: layer -> 0 … 9999, for the layers whose unit the request has. `scalar_defaults`: the
     request-wide numbers the formula uses and their values when absent.

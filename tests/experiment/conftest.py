@@ -1,4 +1,4 @@
-"""Real servers for the tests of this room: Valkey from its wheel, redis-server where there is one."""
+"""Real servers for this room's tests: Valkey from its wheel, redis-server where there is one."""
 
 import shutil
 import socket

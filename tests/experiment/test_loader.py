@@ -218,6 +218,30 @@ async def test_a_damaged_plan_keeps_the_last_good_one(
     assert plans.problems()["feed"] == ("version 3 is refused: scene 'feed' has no plan version 3")
 
 
+async def test_a_pointer_written_by_hand_harms_only_its_scene(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    await store.publish("search", plan(("scene", "search")), expected=None)
+    await redis.set("finerank:{feed}:plan:live", "latest")
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    assert plans.scenes() == ["search"]
+    assert plans.problems() == {"feed": "version 0 is refused: scene 'feed' has no plan version 0"}
+
+
+async def test_a_store_that_can_only_be_read_is_followed(
+    own_server: ValkeyServer, models_dir: Path, tmp_path: Path
+):
+    client = connect(url_of(own_server), timeout_s=5.0)
+    await PlanStore(client).publish("feed", PLAN, expected=None)
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")  # read-only from here on
+    plans = loader(client, tmp_path)
+    await plans.start()
+    assert plans.scenes() == ["feed"]
+    assert (plans.problems(), plans.store_problem) == ({}, None)
+    await client.aclose()
+
+
 async def test_a_model_that_cannot_be_loaded_refuses_the_plan(
     store: PlanStore, redis: Client, tmp_path: Path
 ):

@@ -41,12 +41,6 @@ def test_an_unknown_head_is_found_with_its_neighbour_and_the_model():
     assert found.message.endswith("(formula 'base', model toy/1)")
 
 
-def test_an_unknown_head_of_a_form_points_at_its_term():
-    (found,) = check(("formulas/sum/additive", {"ctr": 1, "liek": 2}))
-    assert found.pointer == "/formulas/sum/additive/liek"
-    assert found.message == ("model toy/1 has no head or attribute 'liek'; did you mean 'like'?")
-
-
 def test_a_formula_that_nobody_gets_is_checked_too():
     (found,) = check(("formulas/draft", {"score": "ctr +"}))
     assert found.pointer == "/formulas/draft/score"
@@ -61,25 +55,6 @@ def test_an_error_in_a_let_points_at_the_let():
 def test_an_error_in_an_arms_let_points_at_the_arm():
     (found,) = check((f"{ARM}/let", {"f(z)": "1 / wrong"}))
     assert found.pointer == f"/{ARM}/let/f(z)"
-
-
-def test_names_of_params_lets_heads_and_attributes_are_distinct():
-    (found,) = check(
-        (
-            "formulas/base",
-            {"score": "vcr * 2", "params": {"ctr": {"value": 1, "min": 0, "max": 2}}},
-        ),
-        (ARM, {}),
-    )
-    assert found.pointer == "/formulas/base/params/ctr"
-    assert found.message == (
-        "'ctr' names a param and also a head of model toy/1; give the param another name"
-    )
-    (found,) = check(("formulas/base/let", {"f(x)": "x", "videolen_s": "3"}))
-    assert found.pointer == "/formulas/base/let/videolen_s"
-    assert found.message == (
-        "'videolen_s' names a let and also an attribute of model toy/1; give the let another name"
-    )
 
 
 def test_an_unknown_model_points_at_its_reference():
@@ -149,7 +124,7 @@ def test_a_param_that_the_formula_does_not_use_makes_no_other_formula():
 
 def test_layers_that_combine_to_too_many_treatments_are_refused():
     def layer(name: str) -> dict[str, Any]:
-        arms = [{"name": f"a{n}", "share": 1} for n in range(16)]
+        arms = [{"name": f"a{n}", "share": 1} for n in range(10)]
         return {
             "name": name,
             "salt": name,
@@ -159,6 +134,6 @@ def test_layers_that_combine_to_too_many_treatments_are_refused():
     (found,) = check(("layers", [layer("one"), layer("two"), layer("three")]), ("force", {}))
     assert found.pointer == "/layers"
     assert found.message == (
-        f"the layers' arms combine to 4913 treatments, more than {MAX_TREATMENTS}:"
+        f"the layers' arms combine to 1331 treatments, more than {MAX_TREATMENTS}:"
         " use fewer arms or put experiments into the same layer"
     )

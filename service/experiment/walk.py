@@ -1,0 +1,44 @@
+"""Go through a plan document: its arms, params and model references, each with its path."""
+
+from collections.abc import Iterator
+
+from service.contract.repository import ModelRef
+from service.experiment.document import Arm, Experiment, Layer, Param, Plan
+from service.experiment.forms import terms, weight_name
+
+Path = tuple[str | int, ...]  # keys and indexes from the root; `findings.pointer` writes it
+
+
+def arms(plan: Plan) -> Iterator[tuple[Path, Layer, Experiment, Arm]]:
+    """Every arm, in document order."""
+    for i, layer in enumerate(plan.layers):
+        for j, experiment in enumerate(layer.experiments):
+            for k, arm in enumerate(experiment.arms):
+                path = ("layers", i, "experiments", j, "arms", k)
+                yield path, layer, experiment, arm
+
+
+def arm_id(experiment: Experiment, arm: Arm) -> str:
+    return f"{experiment.name}/{arm.name}"
+
+
+def let_name(key: str) -> str:
+    """The name a let key defines: "f" for "f(x)"."""
+    return key.partition("(")[0]
+
+
+def declared_params(plan: Plan) -> Iterator[tuple[str, Path, Param]]:
+    """Every param of every formula, the weights of structured forms included."""
+    for formula, spec in plan.formulas.items():
+        form = "multiplicative" if spec.multiplicative is not None else "additive"
+        for head, term in terms(spec).items():
+            param = Param(value=term.weight, min=term.min, max=term.max)
+            yield weight_name(head), ("formulas", formula, form, head), param
+        for name, param in spec.params.items():
+            yield name, ("formulas", formula, "params", name), param
+
+
+def model_refs(plan: Plan) -> list[ModelRef]:
+    """Every model that the plan names, once; the references must be well formed."""
+    texts = [plan.model, *(a.set.model for _, _, _, a in arms(plan) if a.set.model)]
+    return [ModelRef.parse(text) for text in dict.fromkeys(texts)]
