@@ -7,7 +7,7 @@ import numpy as np
 
 from service.fusion.emitter import Emitter, Text
 from service.fusion.explain import Explanation, Mode, decompose, explanations
-from service.fusion.functions import Kind
+from service.fusion.functions import Kind, per_candidate
 from service.fusion.parser import parse
 from service.fusion.program import MEMBERS, Columns, Program, Scores
 from service.fusion.scope import RANK_IN, Let, read_scope
@@ -61,7 +61,7 @@ class Formula:
     ) -> list[Explanation]:
         """The terms behind each score of the same call; costs nothing when not called."""
         slots, scores = self._program.run(columns, scalars or {}, rows, all_steps=True)
-        values = np.array([np.broadcast_to(slots[slot], (rows,)) for _, slot in self._terms])
+        values = np.array([per_candidate(slots[slot], rows) for _, slot in self._terms])
         texts = [text for text, _ in self._terms]
         return explanations(self._mode, texts, values, scores, str(self))
 

@@ -3,7 +3,8 @@
 One rule carries the arithmetic policy: **a value that is not finite means "invalid candidate"**,
 and no function makes a finite value of one that is not. Most NumPy arithmetic keeps the rule by
 itself (inf - inf and 0 * inf are NaN); where it does not (1 / inf = 0, exp(-inf) = 0, NaN ^ 0 = 1),
-`_carry` restores it. `if`, `and` and `or` select, so only what they select can invalidate.
+`_carry` restores it. `if` selects a branch, and the left side of `and` and `or` may decide alone:
+what is not selected cannot invalidate.
 
 Values are float64, one per candidate or one for all. Booleans are 1.0 and 0.0; NaN when invalid.
 """
@@ -110,13 +111,21 @@ def _piecewise(x: Value, *knots: float) -> Value:
     return _carry(np.interp(x, knots[0::2], knots[1::2]), x)
 
 
+def per_candidate(value: Value, rows: int) -> NDArray[np.float64]:
+    """(rows,) of a value, which may be one for all."""
+    # np.broadcast_to would do as well, at several times the cost of a step.
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value
+    return np.full(rows, value)
+
+
 def _across(
     measure: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Callable[[Members, Value], Value]:
     """`measure` over the members whose value is finite; NaN for all others."""
 
     def call(members: Members, x: Value) -> Value:
-        values = np.broadcast_to(np.asarray(x), members.shape)
+        values = per_candidate(x, len(members))
         chosen = members & np.isfinite(values)
         result = np.full(members.shape, np.nan)
         if chosen.any():

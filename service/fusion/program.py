@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.fusion.functions import Members, Value
+from service.fusion.functions import Value, per_candidate
 
 MEMBERS = 0  # the slot that holds the candidates set functions look at
 
@@ -73,7 +74,7 @@ class Program:
 
     def run(
         self, columns: Columns, scalars: Mapping[str, float], rows: int, *, all_steps: bool = False
-    ) -> tuple[list[Value | Members], Scores]:
+    ) -> tuple[list[Value], Scores]:
         """(every slot, scores). Set functions see exactly the candidates that end up valid.
 
         A candidate that turns out invalid leaves the set, and what is across the set is computed
@@ -84,19 +85,17 @@ class Program:
         members = np.ones(rows, dtype=np.bool_)
         with np.errstate(all="ignore"):
             while True:
-                slots[MEMBERS] = members
+                slots[MEMBERS] = cast(Value, members)  # the one slot that holds no numbers
                 for step in steps:
                     slots[step.out] = step.call(*[slots[i] for i in step.inputs])
-                values = np.broadcast_to(np.asarray(slots[self.score], np.float64), (rows,))
+                values = per_candidate(slots[self.score], rows)
                 valid = np.isfinite(values) & members
                 if not self.across or np.array_equal(valid, members):
                     return slots, Scores(np.where(valid, values, np.nan), valid)
                 members = valid
 
-    def _inputs(
-        self, columns: Columns, scalars: Mapping[str, float], rows: int
-    ) -> list[Value | Members]:
-        slots: list[Value | Members] = list(self.constants)  # type: ignore[arg-type]  # filled below
+    def _inputs(self, columns: Columns, scalars: Mapping[str, float], rows: int) -> list[Value]:
+        slots: list[Value] = list(self.constants)  # type: ignore[arg-type]  # filled below
         for slot, name in self.columns:
             if name not in columns:
                 raise MissingInput(name, columns)

@@ -10,7 +10,7 @@ from service.fusion.tree import Node
 from tests.fusion import trees
 from tests.fusion.reference import Reference
 
-LIMITS = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+LIMITS = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

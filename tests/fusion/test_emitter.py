@@ -160,6 +160,13 @@ def test_nodes_are_limited_after_lets_are_expanded():
     assert refused(nested, lets={"f(x)": "x + x"}).message == message
 
 
+@pytest.mark.timeout(10)
+def test_lets_that_drop_their_arguments_cannot_hide_endless_work():
+    lets = {"zero(x)": "0", "h0(x)": "x"}
+    lets |= {f"h{i}(x)": f"zero(h{i - 1}(x)) + zero(h{i - 1}(x + {i}))" for i in range(1, 60)}
+    assert "more than 512 nodes" in refused("h59(ctr)", lets=lets).message
+
+
 @pytest.mark.parametrize("link", ["1+", "1*", "1-", "1/", "1^"])
 def test_a_chain_as_long_as_the_limit_runs(link):
     formula = compile_formula("ctr *" + link * 254 + "1", heads=("ctr",))
