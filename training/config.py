@@ -56,14 +56,20 @@ class CGCTrunk(_Strict):
     shared: Annotated[int, Field(ge=0)]
     hidden: Widths
 
+    @model_validator(mode="after")
+    def _someone(self) -> Self:
+        if not self.own + self.shared:
+            raise ValueError("a task needs own or shared experts")
+        return self
+
 
 class PLETrunk(_Strict):
-    """Own and shared experts, several levels."""
+    """Own and shared experts, several levels. Without shared ones its levels would have nothing to pass on."""
 
     kind: Literal["ple"]
     levels: Width
     own: Annotated[int, Field(ge=0)]
-    shared: Annotated[int, Field(ge=0)]
+    shared: Width
     hidden: Widths
 
 
