@@ -6,6 +6,7 @@ Run it on a machine that does nothing else. Peers are installed by `loadtest/pee
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +17,10 @@ from loadtest.contenders import CONTENDERS, Contender, Place
 from loadtest.gemm import gemm_gflop_per_s
 from loadtest.machine import ROOT
 from loadtest.measuring import Pace, Run
+from loadtest.processes import ServerFailed
 from loadtest.report import write_report
 from loadtest.result_files import RESULTS, look_around, new_result
-from loadtest.scenarios import compare, curve, growth, overload
+from loadtest.scenarios import Disagreement, NoCapacity, compare, curve, growth_round, overload
 from loadtest.shape import Shape
 
 BUSY = 0.5  # load average above which a result says so
@@ -40,11 +42,12 @@ Rounds = Annotated[int, typer.Option(help="interleaved rounds; medians are over 
 Seconds = Annotated[float, typer.Option(help="of each measurement")]
 Names = Annotated[str, typer.Option(help="comma-separated; those not installed are left out")]
 
+_SIZES = (50, 100, 200, 500, 1_000, 2_000)
 _WORK = ROOT / "build" / "bench"
 _EVERYONE = ",".join(CONTENDERS)
 _EVERY_VARIANT = ",".join(VARIANTS)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.command("compare")
@@ -58,7 +61,8 @@ def compare_command(
 ) -> None:
     """Requests a second at 1 and 4 connections, against the peers."""
     some = _installed(contenders)
-    pace, place = Pace(rounds=rounds, seconds=seconds), _prepared(Place(work))
+    around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
+    place = _prepared(Place(work))
     settings = {"contenders": [c.name for c in some], "candidates": candidates}
     _measure(
         "compare",
@@ -66,6 +70,7 @@ def compare_command(
         pace,
         some,
         results,
+        around,
         lambda: compare(place, some, pace, candidates=candidates),
     )
 
@@ -80,10 +85,13 @@ def curve_command(
 ) -> None:
     """Open-loop p50, p99, p99.9 against offered load."""
     one = _installed(contender)[0]
-    pace, place = Pace(rounds=rounds, seconds=seconds), _prepared(Place(work))
+    around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
+    place = _prepared(Place(work))
     form = one.forms[0]
     settings = {"contender": one.name, "form": form}
-    _measure("curve", settings, pace, [one], results, lambda: curve(place, one, pace, form=form))
+    _measure(
+        "curve", settings, pace, [one], results, around, lambda: curve(place, one, pace, form=form)
+    )
 
 
 @app.command("overload")
@@ -96,11 +104,18 @@ def overload_command(
 ) -> None:
     """Goodput at 1, 2 and 4 times capacity, server and generator on a core each."""
     one = _installed(contender)[0]
-    pace, place = Pace(rounds=rounds, seconds=seconds), _prepared(Place(work))
+    around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
+    place = _prepared(Place(work))
     form = one.forms[0]
     settings = {"contender": one.name, "form": form}
     _measure(
-        "overload", settings, pace, [one], results, lambda: overload(place, one, pace, form=form)
+        "overload",
+        settings,
+        pace,
+        [one],
+        results,
+        around,
+        lambda: overload(place, one, pace, form=form),
     )
 
 
@@ -113,22 +128,28 @@ def growth_command(
     results: Results = RESULTS,
 ) -> None:
     """Time of a request against candidates, experts, tasks and catalogue, beside the GEMM floor."""
+    around = look_around()
     one, pace = CONTENDERS["finerank"], Pace(rounds=rounds, seconds=seconds)
     names = variants.split(",")
-    settings = {"variants": names, "gemm_gflop_per_s": gemm_gflop_per_s()}
     places = {name: _prepared(_variant_place(work, name), **VARIANTS[name]) for name in names}
+    settings = {"variants": names, "gemm_gflop_per_s": gemm_gflop_per_s()}
 
     def runs() -> Iterator[Run]:
-        for name, place in places.items():
+        for number, (name, place) in product(range(1, rounds + 1), places.items()):
             options = dict(VARIANTS[name])
             catalogue, shape = Catalogue(items=options.pop("items", 20_000)), Shape(**options)
-            sizes = (50, 100, 200, 500, 1_000, 2_000) if name == "bench" else (500,)
-            for run in growth(
-                place, one, pace, sizes=sizes, catalogue=catalogue, labels={"variant": name}
+            for run in growth_round(
+                place,
+                one,
+                pace,
+                number=number,
+                variant=name,
+                catalogue=catalogue,
+                sizes=_SIZES if name == "bench" else (500,),
             ):
                 yield run | {"gflop": round(shape.gflop(catalogue, run["candidates"]), 4)}
 
-    _measure("growth", settings, pace, [one], results, runs)
+    _measure("growth", settings, pace, [one], results, around, runs)
 
 
 def _measure(
@@ -137,17 +158,24 @@ def _measure(
     pace: Pace,
     contenders: Sequence[Contender],
     directory: Path,
+    around: Mapping[str, Any],
     runs: Callable[[], Iterator[Run]],
 ) -> None:
-    around = look_around()
     notes = []
     if (load := around["machine"]["load_average_1m"]) > BUSY:
         notes.append(f"the machine was busy before the bench began: load average {load:.2f}")
         typer.echo(f"warning: {notes[0]}", err=True)
     found = []
-    for run in runs():
-        found.append(run)
-        typer.echo(_line(run))
+    try:
+        for run in runs():
+            found.append(run)
+            typer.echo(_line(run))
+    except (ServerFailed, Disagreement, NoCapacity) as err:
+        # Minutes of measuring are kept, marked as a part.
+        notes.append(f"stopped early: {err}")
+        typer.echo(notes[-1], err=True)
+        if not found:
+            raise typer.Exit(1) from err
     result = new_result(
         kind,
         {**settings, **vars(pace)},
@@ -161,9 +189,10 @@ def _measure(
 
 
 def _line(run: Run) -> str:
-    load = f"{run['connections']} connections"
     if run["loop"] == "open":
         load = f"{run['rate']:.0f}/s offered"
+    else:
+        load = f"{run['connections']} connections"
     latency = run["latency_ms"] or {"p50": float("nan"), "p99": float("nan")}
     return (
         f"round {run['round']}  {run['contender']:<16} {run['form']:<8}{run['candidates']:>6}"

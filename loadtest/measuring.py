@@ -12,7 +12,7 @@ from loadtest.closed_loop import closed_loop
 from loadtest.http_client import Target
 from loadtest.open_loop import open_loop, schedule
 from loadtest.processes import Server
-from loadtest.samples import Sample, summarise, within
+from loadtest.samples import Sample, goodput, summarise
 from loadtest.traffic import Body
 
 Run = dict[str, Any]
@@ -111,7 +111,7 @@ def _measured(
     samples = _drive(watched)
     after, own_after = server.usage(), time.process_time()
     return summarise(samples, seconds) | {
-        "goodput_per_s": round(within(samples, deadline_ms, seconds), 3),
+        **goodput(samples, deadline_ms, seconds),
         "server_cpu_s": round(after.cpu_s - before.cpu_s, 3),
         "generator_cpu_s": round(own_after - own_before, 3),
         "rss_mib": [round(mib, 1) for mib in (*resident, after.rss_mib)],

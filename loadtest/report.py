@@ -18,6 +18,8 @@ Row = Sequence[str]
 
 DEADLINE_MS = 40.0  # what the project promises end to end
 
+_NOTHING = "–"  # no request to take a figure from
+
 
 def write_report(path: Path) -> Path:
     """Write `<result>.md`, with its plots `<result>*.svg`; the path of the page.
@@ -92,7 +94,8 @@ def _curve(result: Result, plots: dict[str, str]) -> list[str]:
     for (candidates, load), runs in groups.items():
         pooled = pooled_percentiles([run["histogram"] for run in runs]) or {}
         p50, p99 = _latencies(runs, "p50", "p99")
-        lines.setdefault(f"{candidates} candidates", []).append((load * 100, float(p99)))
+        if p99 != _NOTHING:
+            lines.setdefault(f"{candidates} candidates", []).append((load * 100, float(p99)))
         rows.append(
             (
                 str(candidates),
@@ -100,10 +103,10 @@ def _curve(result: Result, plots: dict[str, str]) -> list[str]:
                 _middle(runs, lambda run: run["rate"]),
                 p50,
                 p99,
-                f"{pooled['p99_9']:.1f}" if pooled else "",
+                f"{pooled['p99_9']:.1f}" if pooled else _NOTHING,
                 str(sum(run["requests"] for run in runs)),
                 str(sum(run["requests"] - run["full"] for run in runs)),
-                _middle(runs, lambda run: run["lag_ms"]["p99"]),
+                *_latencies(runs, "p99", of="lag_ms"),
             )
         )
     plots["p99"] = line_plot(
@@ -131,6 +134,7 @@ def _overload(result: Result, plots: dict[str, str]) -> list[str]:
                 f"{load:g}",
                 _middle(runs, lambda run: run["rate"]),
                 f"{median(shares):.0%} ({min(shares):.0%}–{max(shares):.0%})",
+                _middle(runs, lambda run: 100 * run["in_time_per_s"] / capacity[run["round"]], 0),
                 str(sum(run["refused"] for run in runs)),
                 str(sum(run["refused_with_retry_after"] for run in runs)),
                 _middle(refused, lambda run: run["refused_latency_ms"]["p99"]),
@@ -141,7 +145,8 @@ def _overload(result: Result, plots: dict[str, str]) -> list[str]:
         )
     plots["goodput"] = bar_plot("goodput", goodput, "% of capacity")
     head = (
-        "× capacity", "offered/s", "goodput, of capacity", "refused", "with Retry-After",
+        "× capacity", "offered/s", "full answers in time, of capacity", "degraded ones too, %",
+        "refused", "with Retry-After",
         "refusal p99 ms", "full answer p99 ms", "unanswered", "memory growth MiB",
     )  # fmt: skip
     return [_table(head, rows)]
@@ -209,12 +214,12 @@ def _ratio(runs: Sequence[Run], base: Sequence[Run]) -> str:
     pairs = [
         run["full_per_s"] / of_round[run["round"]] for run in runs if of_round.get(run["round"])
     ]
-    return f"{median(pairs):.2f}" if pairs else ""
+    return f"{median(pairs):.2f}" if pairs else _NOTHING
 
 
 def _latencies(runs: Sequence[Run], *names: str, of: str = "latency_ms") -> list[str]:
     answered = [run for run in runs if run[of]]
-    return [_middle(answered, lambda run, n=name: run[of][n]) or "nan" for name in names]
+    return [_middle(answered, lambda run, n=name: run[of][n]) for name in names]
 
 
 def _cpu_ms(run: Run) -> float:
@@ -222,7 +227,7 @@ def _cpu_ms(run: Run) -> float:
 
 
 def _middle(runs: Sequence[Run], number: Callable[[Run], float], digits: int = 1) -> str:
-    return f"{median(map(number, runs)):.{digits}f}" if runs else ""
+    return f"{median(map(number, runs)):.{digits}f}" if runs else _NOTHING
 
 
 def _table(head: Row, rows: Sequence[Row]) -> str:

@@ -87,12 +87,16 @@ def new_result(
         started_at=surroundings["started_at"],
         machine=surroundings["machine"],
         versions=describe_versions() | {"peers": dict(peers)},
-        source=describe_commit(),
+        source=surroundings["source"],
         notes=notes,
     )
 
 
 def look_around() -> dict[str, Any]:
-    """Time and machine, load included: to be called before anything of the bench runs."""
+    """Time, commit and machine with its load: to be called before the bench does anything."""
     now = datetime.now(UTC).replace(microsecond=0)
-    return {"started_at": now.isoformat(), "machine": describe_machine()}
+    return {
+        "started_at": now.isoformat(),
+        "machine": describe_machine(),
+        "source": describe_commit(),
+    }

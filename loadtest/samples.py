@@ -100,9 +100,13 @@ def summarise(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
     }
 
 
-def within(samples: Sequence[Sample], limit_ms: float, seconds: float) -> float:
-    """Goodput: full answers a second that took at most `limit_ms`."""
-    return sum(s.is_full and s.latency_ms <= limit_ms for s in samples) / seconds
+def goodput(samples: Sequence[Sample], limit_ms: float, seconds: float) -> dict[str, float]:
+    """Answers a second that took at most `limit_ms`: full ones, and degraded ones included."""
+    in_time = [s for s in samples if s.status == 200 and s.latency_ms <= limit_ms]
+    return {
+        "goodput_per_s": round(sum(s.is_full for s in in_time) / seconds, 3),
+        "in_time_per_s": round(len(in_time) / seconds, 3),
+    }
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:

@@ -26,6 +26,10 @@ class Disagreement(Exception):
     """Two servers scored one request differently: their figures cannot be compared."""
 
 
+class NoCapacity(Exception):
+    """A server gave no full answer: there is no load to offer a share of."""
+
+
 def compare(
     place: Place,
     contenders: Sequence[Contender],
@@ -82,7 +86,7 @@ def curve(
                 )
                 yield _what("closed", number, contender.name, form, size) | capacity
                 for load in loads:
-                    rate = load * capacity["full_per_s"]
+                    rate = load * _per_s(contender, capacity)
                     yield (
                         _what("open", number, contender.name, form, size)
                         | {"load": load}
@@ -122,7 +126,7 @@ def overload(
                         target,
                         bodies,
                         pace,
-                        rate=load * capacity["full_per_s"],
+                        rate=load * _per_s(contender, capacity),
                         seed=number,
                         deadline_ms=deadline_ms,
                         connections=256,
@@ -130,27 +134,27 @@ def overload(
                 )
 
 
-def growth(
+def growth_round(
     place: Place,
     contender: Contender,
     pace: Pace,
     *,
-    form: Form = "ids",
-    sizes: Sequence[int] = (50, 100, 200, 500, 1_000, 2_000),
+    number: int,
+    variant: str,
     catalogue: Catalogue,
-    labels: Mapping[str, Any],
+    sizes: Sequence[int],
+    form: Form = "ids",
 ) -> Iterator[Run]:
-    """Time of one request at a time against its candidates; `labels` say which model is served."""
+    """Time of one request at a time against its candidates, for one variant of the bench model."""
     bodies = [make_bodies(catalogue, form, n, count=_BODIES, seed=pace.seed) for n in sizes]
-    for number in range(1, pace.rounds + 1):
-        with serving(contender, place, bodies[0][0]) as (server, target):
-            for size, some in zip(sizes, bodies, strict=True):
-                warm_up(target, some, pace)
-                yield (
-                    _what("closed", number, contender.name, form, size)
-                    | dict(labels)
-                    | in_closed_loop(server, target, some, pace, connections=1)
-                )
+    with serving(contender, place, bodies[0][0]) as (server, target):
+        for size, some in zip(sizes, bodies, strict=True):
+            warm_up(target, some, pace)
+            yield (
+                _what("closed", number, contender.name, form, size)
+                | {"variant": variant}
+                | in_closed_loop(server, target, some, pace, connections=1)
+            )
 
 
 def scores(reply: Mapping[str, Any]) -> dict[str, float]:
@@ -179,6 +183,15 @@ def _what(loop: str, number: int, contender: str, form: str, candidates: int | s
         "form": form,
         "candidates": candidates,
     }
+
+
+def _per_s(contender: Contender, capacity: Run) -> float:
+    if not capacity["full_per_s"]:
+        raise NoCapacity(
+            f"{contender.name} gave no full answer: statuses {capacity['statuses']},"
+            f" degraded {capacity['degraded']}"
+        )
+    return float(capacity["full_per_s"])
 
 
 def _two_cores() -> tuple[frozenset[int], frozenset[int]]:

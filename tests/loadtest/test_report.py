@@ -32,6 +32,7 @@ def run(per_s: int, *, latency_ms: float = 10.0, refused: int = 0, **what: Any) 
         | summarise(samples, 1.0)
         | {
             "goodput_per_s": float(per_s),
+            "in_time_per_s": float(per_s) + 2,
             "server_cpu_s": per_s * 0.012,
             "generator_cpu_s": 0.1,
             "rss_mib": [100.0, 100.5],
@@ -115,7 +116,7 @@ def test_overload_states_goodput_as_a_share_of_its_own_rounds_capacity(tmp_path:
         run(95, refused=300, loop="open", round=1, load=4.0, rate=400.0, **what),
     ]
     text = write_report(write(tmp_path, "overload", runs)).read_text()
-    assert "| 4 | 400.0 | 95% (95%–95%) | 300 | 300 | 2.0 | 10.0 | 0 | 0.5 |" in text
+    assert "| 4 | 400.0 | 95% (95%–95%) | 97 | 300 | 300 | 2.0 | 10.0 | 0 | 0.5 |" in text
 
 
 def test_growth_stands_beside_the_arithmetic_floor(tmp_path: Path) -> None:
