@@ -91,9 +91,7 @@ def needs_store(schema: FeatureSchema, inline: Inline) -> bool:
     ):
         return True
     columns = [inline.columns.get(name) for name in raw_names(schema, "item")]
-    return bool(inline.ids) and any(
-        column is None or any(value is None for value in column) for column in columns
-    )
+    return bool(inline.ids) and any(column is None or None in column for column in columns)
 
 
 def missing_names(schema: FeatureSchema, raw: RawValues) -> tuple[list[str], list[list[str]]]:

@@ -49,7 +49,10 @@ def load_package(repository: Repository, name: str, version: int, threads: int =
     if unlisted := [f for f in (MODEL_FILE, JSON_FILE, NPZ_FILE) if f not in manifest.files]:
         raise PackageError(f"{manifest.id}: the manifest has no digest of {unlisted[0]}")
     verify_files(directory, manifest)
-    model = (directory / MODEL_FILE).read_bytes()
+    try:
+        model = (directory / MODEL_FILE).read_bytes()
+    except OSError as err:
+        raise PackageError(f"{manifest.id}: {MODEL_FILE} cannot be read: {err.strerror}") from err
     if sha256(model).hexdigest() != manifest.files[MODEL_FILE].sha256:
         raise PackageError(f"{manifest.id}: {MODEL_FILE} changed while it was being read")
     session = Session(model, threads, label=f"{manifest.id}/{MODEL_FILE}")
@@ -90,8 +93,13 @@ def _replay(loaded: LoadedModel) -> None:
         )
     try:
         encoded = encode_raw(schema, golden.raw)
+        golden.attributes(schema)
     except EncodeError as err:
         raise PackageError(f"{loaded.id}: a golden row cannot be encoded: {err}") from err
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise PackageError(
+            f"{loaded.id}: {JSON_FILE} is not rows of user, context and item: {err!r}"
+        ) from err
     for name, (_, dtype, _) in schema.inputs.items():
         tolerance = 0.0 if dtype == "int32" else VALUE_TOLERANCE
         if name not in golden.encoded:

@@ -50,6 +50,7 @@ class Scorer:
         self._store = store
         self._reserve_s = reserve_s
         self._clock = clock
+        self._store_answers = True
 
     async def rank(self, request: RankInput, snapshot: Snapshot) -> RankOutput:
         """Rank the candidates, or answer them in input order with the reason why not.
@@ -68,6 +69,8 @@ class Scorer:
             return unscored({}, heads=model.manifest.head_names)
 
         finish_at = request.deadline - self._reserve_s
+        if self._clock() >= finish_at:
+            return unscored({DEADLINE: len(request.ids)})
         with stages.timed("features"):
             fetched = await self._fetch(request, model, finish_at)
         degraded = {} if fetched is not None else {FEATURE_STORE: len(request.ids)}
@@ -91,12 +94,19 @@ class Scorer:
         if self._store is None or not needs_store(model.schema, request.inline):
             return Fetched.nothing(len(request.ids))
         try:
-            return await self._store.fetch(
+            fetched = await self._store.fetch(
                 request.scene, request.user_id, request.ids, (finish_at - self._clock()) / 2
             )
         except StoreUnavailable as err:
-            log.warning("feature store unavailable", scene=request.scene, error=str(err))
+            # once an outage: replies and metrics count every request of it
+            if self._store_answers:
+                log.warning("feature store does not answer", scene=request.scene, error=str(err))
+            self._store_answers = False
             return None
+        if not self._store_answers:
+            log.info("feature store answers again", scene=request.scene)
+        self._store_answers = True
+        return fetched
 
 
 def _ranked(

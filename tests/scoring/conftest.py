@@ -1,5 +1,6 @@
 """What several scoring tests need: a real store, loaded models, a scorer, and compiled plans."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.experiment.plan import parse_plan
 from service.experiment.snapshot import Snapshot, compile_snapshot
 from service.features.store import FeatureStore
 from service.scoring.pool import ModelPool
+from service.scoring.ranking import RankInput
 from service.scoring.scorer import Scorer
 from service.scoring.workers import Workers
 from tests.features.conftest import valkey, valkey_server, valkey_url
@@ -52,6 +54,17 @@ def compiled(models: Path, score: str = SCORE, model: str = "tiny/1", version: i
         "default": {"formula": "base"},
     }
     return compile_snapshot(parse_plan(plan), version, PackagesOnDisk(models))
+
+
+FAR = 30.0  # seconds: no deadline in tests that are not about it
+
+
+def asked(ids: list[str] | int = 8, *, wait_s: float = FAR, **given: Any) -> RankInput:
+    """A request for known items `i0 …` of user u7, unless told otherwise."""
+    names = [f"i{n}" for n in range(ids)] if isinstance(ids, int) else ids
+    defaults: dict[str, Any] = {"user_id": "u7", "context": {"tab": 1, "hour": 20}}
+    deadline = time.monotonic() + wait_s
+    return RankInput("r-1", "feed", names, deadline, **(defaults | given))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.contract.errors import PackageError
 from service.scoring.model_bytes import refuse_foreign_parts
-from tests.scoring.packages import tiny_graph
+from tests.scoring.graphs import tiny_graph
 
 onnx = pytest.importorskip("onnx")
 helper = onnx.helper

@@ -13,7 +13,9 @@ from service.contract.golden import Golden
 from service.contract.manifest import read_manifest
 from service.contract.repository import Repository
 from service.scoring.package import LoadedModel, load_package
-from tests.scoring.packages import GOLDEN_ROWS, HEADS, Changes, publish_tiny
+from service.scoring.session import Session
+from tests.scoring.graphs import HEADS, tiny_graph
+from tests.scoring.packages import GOLDEN_ROWS, Changes, publish_tiny
 
 onnx = pytest.importorskip("onnx")
 
@@ -138,7 +140,6 @@ def test_bytes_that_are_no_graph_are_refused(tmp_path: Path) -> None:
 
 def test_nan_weights_are_refused(tmp_path: Path) -> None:
     def poison(model: Any) -> None:
-        tensor = weights(model, "array_0")
         for tensor in model.graph.initializer:
             array = onnx.numpy_helper.to_array(tensor)
             if array.dtype == np.float32 and array.shape == (32, 1):
@@ -183,15 +184,10 @@ def test_graph_that_mixes_rows_is_refused(tmp_path: Path) -> None:
         model.graph.initializer.append(axis)
 
     def recompute(golden: Golden) -> Golden:
-        import onnxruntime
-
-        from tests.scoring.packages import tiny_graph
-
         model = tiny_graph()
         mix(model)
-        session = onnxruntime.InferenceSession(model.SerializeToString())
-        outputs = dict(zip(HEADS, session.run(HEADS, dict(golden.encoded)), strict=True))
-        return replace(golden, heads=outputs)
+        session = Session(model.SerializeToString())
+        return replace(golden, heads=session.run(golden.encoded))
 
     message = refusal(tmp_path, Changes(model=mix, golden=recompute))
     assert message.startswith("tiny/1: golden head 'ctr', each row run alone, differs in row ")
@@ -275,6 +271,17 @@ def test_golden_row_that_cannot_be_encoded_is_refused(tmp_path: Path) -> None:
         "tiny/1: a golden row cannot be encoded:"
         " feature 'videolen_s', row 0: 'long' is not a number"
     )
+
+
+@pytest.mark.parametrize(
+    "row", [{"user": {"id": "u1"}}, [], "row", {"user": [], "item": {"id": "i1"}}]
+)
+def test_golden_row_of_another_shape_is_refused(tmp_path: Path, row: Any) -> None:
+    def replace_first(golden: Golden) -> Golden:
+        return replace(golden, raw=[row, *golden.raw[1:]])
+
+    message = refusal(tmp_path, Changes(golden=replace_first))
+    assert message.startswith("tiny/1: golden.json is not rows of user, context and item: ")
 
 
 def test_nan_item_of_the_factory_passes_the_golden_rows(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from service.contract.errors import PackageError
 from service.scoring.errors import RunFailed, RunStopped, RuntimeProblem
 from service.scoring.session import Session, Stop, check_installed
-from tests.scoring.packages import HEADS, SCHEMA, publish_tiny, tiny_graph
+from tests.scoring.graphs import HEADS, SCHEMA, tiny_graph
+from tests.scoring.packages import publish_tiny
 
 onnx = pytest.importorskip("onnx")
 
