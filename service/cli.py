@@ -42,12 +42,12 @@ def add_plugins(app: typer.Typer) -> None:
 def main() -> None:
     """The console script."""
     app = build_cli()
-    if _needs_plugins(app, sys.argv[1:]):
+    if needs_plugins(app, sys.argv[1:]):
         add_plugins(app)
     app(prog_name="finerank")
 
 
-def _needs_plugins(app: typer.Typer, arguments: list[str]) -> bool:
+def needs_plugins(app: typer.Typer, arguments: list[str]) -> bool:
     """Serving's own commands never import anything else."""
     own = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
     own |= {str(g.name) for g in app.registered_groups} - {features.GROUP}

@@ -71,6 +71,12 @@ class TokenWrong(ServiceError):
     status, code, title = 403, "token-wrong", "The bearer token is not this service's"
 
 
+class BodyTooSlow(ServiceError):
+    """A body that does not come to its end."""
+
+    status, code, title = 408, "body-too-slow", "The body did not arrive in time"
+
+
 class UnknownScene(ServiceError):
     """A scene of a URL that has no plan."""
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import secrets
 import socket
 import tomllib
@@ -87,7 +88,13 @@ class Settings(BaseSettings):
 
     def shown(self) -> dict[str, str]:
         """Every setting as text, secrets masked."""
-        return {name: str(getattr(self, name)) for name in type(self).model_fields}
+        shown = {name: str(getattr(self, name)) for name in type(self).model_fields}
+        return {**shown, "store": masked(self.store)}
+
+
+def masked(url: str) -> str:
+    """A store URL without its password."""
+    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", url)
 
 
 def load_settings(**flags: object) -> Settings:

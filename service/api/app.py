@@ -1,7 +1,7 @@
 """The application: routes, errors and limits put together over parts that somebody else builds."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,8 @@ from service.metrics import Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+App = FastAPI
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 _OTLP = "OTEL_EXPORTER_OTLP"  # any OTEL_EXPORTER_OTLP…ENDPOINT variable switches telemetry on
 _DESCRIPTION = "The fine-ranking stage of a recommender: POST candidates, get them in order."
@@ -40,14 +41,14 @@ class Parts:
     max_body_bytes: int
 
 
-def build_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
+def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     """The ASGI application over its parts; `lifespan` starts and stops them."""
     app = FastAPI(
         title="finerank",
         version=_version(),
         description=_DESCRIPTION,
-        lifespan=lifespan,
-        telemetry=_telemetry(),
+        lifespan=(lambda _: lifespan()) if lifespan is not None else None,
+        telemetry=telemetry_config(os.environ),
         # Their pages load scripts from a CDN, which a closed network does not have.
         docs_url=None,
         redoc_url=None,
@@ -62,11 +63,11 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
     return app
 
 
-def _telemetry() -> TelemetryConfig:
+def telemetry_config(environ: Mapping[str, str]) -> TelemetryConfig:
     """Off without an endpoint: FastAPI would trace every request even with nowhere to send it."""
     configured = any(
         name.startswith(_OTLP) and name.endswith("ENDPOINT") and value
-        for name, value in os.environ.items()
+        for name, value in environ.items()
     )
     if configured:
         return {"auto_configure": True}

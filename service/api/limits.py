@@ -11,10 +11,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem_response
-from service.errors import BodyTooLarge
+from service.errors import BodyTooLarge, BodyTooSlow
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
+BODY_S = 10.0
 
 
 class BodyLimit:
@@ -54,10 +55,11 @@ class _Body:
         self._max_bytes = max_bytes
         self._waits = waits  # the client sends nothing before it hears '100 Continue'
         self._read = 0
+        self._until = asyncio.get_running_loop().time() + BODY_S
         self.complete = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await self._next()
         if message["type"] == "http.request":
             self._waits = False
             self._read += len(message.get("body", b""))
@@ -67,6 +69,18 @@ class _Body:
         else:
             self.complete = True
         return message
+
+    async def _next(self) -> Message:
+        if self.complete:
+            return await self._receive()  # until the client leaves
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow(
+                f"the body was not there after {BODY_S:g} s ({self._read} bytes were)",
+                headers={"connection": "close"},
+            ) from None
 
     def ending(self, send: Send) -> Send:
         """`send`, whose last message waits until the body is read or thrown away."""

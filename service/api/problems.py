@@ -6,7 +6,7 @@ import orjson
 import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.errors import Fault, ServiceError
@@ -50,6 +50,7 @@ def install(app: FastAPI) -> None:
     """Make every error of the application leave as a problem document."""
     app.add_exception_handler(ServiceError, _on_refusal)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_surprise)
 
 
@@ -75,6 +76,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         headers=dict(error.headers or {}),
         media_type=MEDIA_TYPE,
     )
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    """The caller left while sending: nobody reads this, and it is no bug."""
+    return Response(status_code=400)
 
 
 async def _on_surprise(request: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ from service.scoring.scorer import Scorer
 
 _REQUEST_ID = "x-request-id"
 _PLAIN = re.compile(r"[!-~]{1,128}")
+_UNQUOTED = "!#$&'()*+,/:;=?@[]"
 _PROBLEMS = (400, 413, 422, 503)
 
 
@@ -84,7 +85,7 @@ def _rank_input(body: RankBody, snapshot: Snapshot, request: Request, deadline: 
     asked = body.request
     user = asked.user
     return RankInput(
-        request_id=asked.request_id or request.headers.get(_REQUEST_ID) or uuid.uuid4().hex,
+        request_id=asked.request_id or _header_id(request) or uuid.uuid4().hex,
         scene=snapshot.scene,
         ids=body.ids,
         deadline=deadline,
@@ -112,8 +113,12 @@ def _refused_value(body: RankBody, error: InlineError) -> InvalidRequest:
 
 def _echo(request: Request, asked: RankInput) -> str:
     """The caller's own request id; one from the body may hold what no header can."""
-    given = request.headers.get(_REQUEST_ID, asked.request_id)
-    return given if _PLAIN.fullmatch(given) else quote(given, safe="")[:384]
+    return _header_id(request) or quote(asked.request_id, safe=_UNQUOTED)
+
+
+def _header_id(request: Request) -> str | None:
+    given = request.headers.get(_REQUEST_ID, "")
+    return given if _PLAIN.fullmatch(given) else None
 
 
 def _count(

@@ -12,7 +12,7 @@ import structlog
 
 from service.api.app import Parts
 from service.api.publishing import Publisher, Signature
-from service.errors import ServiceError
+from service.errors import EtagMismatch, ServiceError
 from service.features.errors import LoadError, StoreUnavailable
 from service.features.load import load_file
 from service.features.store import FeatureStore, Kind
@@ -44,13 +44,19 @@ class Seeder:
         publisher = Publisher(self.parts.loader, self.parts.pool.ensure)
         try:
             if await publisher.live(SCENE) is None:
-                signature = Signature("finerank demo", "the demo plan")
-                document = json.loads(plan.read_text())
-                published = await publisher.publish(SCENE, document, None, signature)
-                log.info("demo_plan_published", version=published.version)
+                await self._publish(publisher, plan)
             await self._load_features(directory)
-        except (ServiceError, StoreUnavailable, LoadError) as err:
+        except (ServiceError, StoreUnavailable, LoadError, ValueError) as err:
             log.warning("demo_not_seeded", reason=str(err))
+
+    async def _publish(self, publisher: Publisher, plan: Path) -> None:
+        signature = Signature("finerank demo", "the demo plan")
+        try:
+            document = json.loads(await asyncio.to_thread(plan.read_text))
+            published = await publisher.publish(SCENE, document, None, signature)
+        except EtagMismatch:
+            return  # another replica was faster
+        log.info("demo_plan_published", version=published.version)
 
     async def _load_features(self, directory: Path) -> None:
         for kind, name in _FILES.items():

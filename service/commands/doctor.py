@@ -1,39 +1,15 @@
 """`finerank doctor`: is everything here that serving needs, and what to do about what is not?"""
 
-import asyncio
-import importlib.util
-import os
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.commands import console
-from service.commands.stores import open_store
-from service.contract.errors import ContractError
-from service.contract.repository import Repository
-from service.experiment.connection import UNAVAILABLE, connect
-from service.experiment.errors import EmbeddedError
-from service.scoring.errors import RuntimeProblem
-from service.scoring.package import load_package
-from service.scoring.session import runtime_version
-from service.scoring.threads import cpu_budget
-from service.settings import EMBEDDED, Settings, SettingsError, load_settings, unknown_variables
+from service.settings import SettingsError, load_settings
 
-_SPEED = ("uvloop", "httptools", "hiredis")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. No `remedy`: all is well. `stops`: serving cannot do without."""
-
-    what: str
-    found: str
-    remedy: str = ""
-    stops: bool = True
+if TYPE_CHECKING:
+    from service.commands.checks import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -47,10 +23,12 @@ def doctor(
     state_dir: Annotated[Path | None, typer.Option(help="State of this service.")] = None,
 ) -> None:
     """Check runtime, store, models and thread budget, and say what to do."""
+    from service.commands.checks import CHECKS  # slow: it loads what serving loads
+
     with console.refusals(SettingsError):
         settings = load_settings(models=models, store=store, state_dir=state_dir)
     stopped = False
-    for check in _CHECKS:
+    for check in CHECKS:
         for finding in check(settings):
             stopped |= bool(finding.remedy) and finding.stops
             _tell(finding)
@@ -58,7 +36,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _tell(finding: Finding) -> None:
+def _tell(finding: "Finding") -> None:
     if not finding.remedy:
         console.out.print("[green]ok   [/]", end=" ")
     elif finding.stops:
@@ -68,112 +46,3 @@ def _tell(finding: Finding) -> None:
     console.out.print(f"{finding.what}: {finding.found}", markup=False)
     if finding.remedy:
         console.out.print(f"      {finding.remedy}", markup=False)
-
-
-def _python(_: Settings) -> Iterator[Finding]:
-    yield Finding("python", sys.version.split()[0])
-    missing = [name for name in _SPEED if importlib.util.find_spec(name) is None]
-    remedy = 'pip install "uvicorn[standard]" "redis[hiredis]"' if missing else ""
-    found = f"without {', '.join(missing)}" if missing else f"with {', '.join(_SPEED)}"
-    yield Finding("event loop and parsers", found, remedy, stops=False)
-
-
-def _runtime(_: Settings) -> Iterator[Finding]:
-    try:
-        yield Finding("ONNX Runtime", f"{runtime_version()}, installed once")
-    except RuntimeProblem as problem:
-        yield Finding("ONNX Runtime", "cannot be used", str(problem))
-
-
-def _threads(settings: Settings) -> Iterator[Finding]:
-    budget = cpu_budget()
-    found = f"{settings.threads or budget.threads} inference threads ({budget.source})"
-    remedy = ""
-    if settings.threads is not None and settings.threads > budget.threads:
-        remedy = f"FINERANK_THREADS={settings.threads} is more than the {budget.cpus:g} CPUs here"
-    yield Finding("threads", found, remedy, stops=False)
-
-
-def _settings(settings: Settings) -> Iterator[Finding]:
-    for sentence in unknown_variables(os.environ):
-        yield Finding("settings", sentence, "rename or unset it", stops=False)
-    if settings.token is None:
-        found = f"made at the first start, kept in {settings.state_dir / 'token'}"
-        yield Finding("write token", found)
-    else:
-        yield Finding("write token", "set")
-
-
-def _state(settings: Settings) -> Iterator[Finding]:
-    where = settings.state_dir.absolute()
-    existing = next(p for p in (where, *where.parents) if p.exists())
-    if os.access(existing, os.W_OK):
-        yield Finding("state directory", str(settings.state_dir))
-    else:
-        remedy = f"make {existing} writable, or set FINERANK_STATE_DIR"
-        yield Finding("state directory", f"{settings.state_dir} is not writable", remedy)
-
-
-def _store(settings: Settings) -> Iterator[Finding]:
-    what = (
-        f"store {'embedded' if settings.store == EMBEDDED else _without_password(settings.store)}"
-    )
-    try:
-        with open_store(settings) as url:
-            answer = asyncio.run(_ping(url))
-    except EmbeddedError as error:
-        yield Finding(
-            what, str(error), "remove what is in the way, or set FINERANK_STORE=redis://…"
-        )
-    except (ValueError, *UNAVAILABLE) as error:
-        remedy = (
-            "start it, or correct FINERANK_STORE; without it only plans saved on disk are served"
-        )
-        yield Finding(what, f"does not answer: {error}", remedy)
-    else:
-        yield Finding(what, answer)
-
-
-async def _ping(url: str) -> str:
-    client = connect(url, timeout_s=1.0)
-    try:
-        server = await client.info("server")
-        name = server.get("server_name", "redis")
-        return f"{name} {server.get('valkey_version', server.get('redis_version'))} answers"
-    finally:
-        await client.aclose()
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.rpartition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def _models(settings: Settings) -> Iterator[Finding]:
-    repository = Repository(settings.models)
-    names = repository.names()
-    if not names:
-        remedy = "finerank train CONFIG publishes one; FINERANK_MODELS names another directory"
-        yield Finding("models", f"none in {settings.models}", remedy)
-    for name in names:
-        version = repository.versions(name)[-1]
-        try:
-            loaded = load_package(repository, name, version)
-        except RuntimeProblem:
-            return  # told above
-        except ContractError as error:
-            remedy = "publish it again; plans that name it are refused, others are served"
-            yield Finding(f"model {name}/{version}", str(error), remedy)
-        else:
-            yield Finding(f"model {loaded.id}", f"reproduces {len(loaded.golden.raw)} golden rows")
-
-
-_CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _python,
-    _runtime,
-    _threads,
-    _settings,
-    _state,
-    _store,
-    _models,
-)

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import structlog
-from fastapi import FastAPI
 
-from service.api.app import Parts, build_app
+from service.api.app import App, Parts, build_app
 from service.commands.demo import Seeder
 from service.contract.repository import Repository
-from service.experiment.connection import connect
+from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
 from service.experiment.errors import EmbeddedError
 from service.experiment.loader import PlanLoader
@@ -25,9 +24,10 @@ from service.features.store import FeatureStore
 from service.metrics import Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
+from service.scoring.session import runtime_version
 from service.scoring.threads import cpu_budget
 from service.scoring.workers import Workers
-from service.settings import EMBEDDED, Settings
+from service.settings import EMBEDDED, Settings, masked
 
 log = structlog.get_logger("finerank.runtime")
 
@@ -37,7 +37,7 @@ class Runtime:
     """A service that is built and not started; `app` starts and stops it with its lifespan."""
 
     settings: Settings
-    app: FastAPI
+    app: App
     parts: Parts
     store_url: str
 
@@ -49,15 +49,20 @@ def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None
 
     Raises:
         EmbeddedError: the embedded store cannot start.
+        RuntimeProblem: ONNX Runtime is missing or installed twice.
         ValueError: the store's URL cannot be understood.
     """
     settings = settings.with_token()
+    log.info("runtime", onnxruntime=runtime_version())
     embedded, url = _open_store(settings)
     threads = settings.threads or cpu_budget().threads
     repository, metrics = Repository(settings.models), Metrics()
     metrics.threads.set(threads)
-    redis = connect(url)
-    features = FeatureStore.from_url(url, settings.feature_timeout_ms / 1000)
+    try:
+        redis = connect(url)
+        features = _feature_store(url, settings.feature_timeout_ms / 1000)
+    except ValueError as err:
+        raise ValueError(f"store {masked(url)!r}: {err}") from err
     # One thread a run: requests run beside each other, and the budget is spent on that.
     pool, workers = ModelPool(repository, threads=1), Workers(threads)
 
@@ -83,7 +88,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None
     )
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan() -> AsyncIterator[None]:
         if settings.demo:
             await Seeder(parts, features, settings.models, url).seed()
         await loader.start()
@@ -109,6 +114,13 @@ def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None
                 await asyncio.to_thread(embedded.close)
 
     return Runtime(settings, build_app(parts, lifespan), parts, url)
+
+
+def _feature_store(url: str, timeout_s: float) -> FeatureStore:
+    """The store's own client, except where it does not know the scheme."""
+    if url.startswith(f"{SENTINEL_SCHEME}:"):
+        return FeatureStore(connect(url, timeout_s=timeout_s), timeout_s)
+    return FeatureStore.from_url(url, timeout_s)
 
 
 def _open_store(settings: Settings) -> tuple[EmbeddedStore | None, str]:

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.table import Table
 
 from service.commands import console
-from service.commands.demo import curl_lines
 from service.commands.logs import configure_logs
-from service.commands.runtime import build_runtime
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -49,6 +46,11 @@ def serve(
 
     Every option is a setting, too: FINERANK_PORT, or port in finerank.toml; the option wins.
     """
+    # Loading the whole service takes a second: other commands need not wait for it.
+    import uvicorn
+
+    from service.commands.runtime import build_runtime
+
     with console.refusals(SettingsError, EmbeddedError, RuntimeProblem, ValueError):
         settings = load_settings(
             models=models,
@@ -115,6 +117,8 @@ def _show(settings: Settings) -> None:
 
 def _say_hello(settings: Settings, url: str) -> None:
     """What a person wants to know once the service answers."""
+    from service.commands.demo import curl_lines
+
     made = settings.token is None
     # A token that somebody else set is theirs to know.
     token = settings.with_token().write_token() if made else "$FINERANK_TOKEN"

