@@ -35,7 +35,7 @@ _ABSENT_ID = -1  # a marker while encoding; never leaves this file
 
 @dataclass
 class Counts:
-    """What encoding met, by feature name: values defaulted, out of vocabulary, and names no feature has."""
+    """What encoding met, by name: values defaulted, out of vocabulary, and of no feature."""
 
     defaulted: Counter[str] = field(default_factory=Counter)
     out_of_vocabulary: Counter[str] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ def encode_rows(
     rows: int,
     counts: Counts | None = None,
 ) -> dict[str, Array]:
-    """Encode impressions: every block has `rows` rows; lookups come joined, under their own names."""
+    """Encode impressions: all blocks have `rows` rows; lookups come joined, by their own names."""
     blocks: dict[str, Array] = {}
     for side in SIDES:
         blocks |= encode_side(schema, side, columns.get(side, {}), rows, counts)
@@ -65,8 +65,8 @@ def encode_request(
 ) -> dict[str, Array]:
     """Encode one request: user and context blocks have one row, item and cross blocks `rows`.
 
-    `user` and `context` hold one raw value a name, `items` one column a name. Lookups are resolved here
-    from the maps that user and items carry.
+    `user` and `context` hold one raw value a name, `items` one column a name. Lookups are resolved
+    here from the maps that user and items carry.
     """
     one = {
         "user": {n: (v,) for n, v in user.items()},
@@ -141,7 +141,7 @@ def encode_side(
 def numbers(
     name: str, column: Column | None, default: float, rows: int, counts: Counts | None = None
 ) -> Array:
-    """A column of numbers as float64 (rows,): absent values (None, or NaN in a float array) take `default`.
+    """A column of numbers as float64 (rows,); None, and NaN in a float array, take `default`.
 
     Raises:
         EncodeError: a boolean, a string, a non-finite number, or one that float32 cannot hold.

@@ -15,7 +15,7 @@ class EncodeError(ContractError):
 
 
 class PackageError(ContractError):
-    """A model package that cannot be used: the sentence names the file and what is wrong with it."""
+    """A model package that cannot be used: the sentence names the file and what is wrong."""
 
 
 class UnknownModel(PackageError):

@@ -1,4 +1,4 @@
-"""The feature schema: what a raw value may be, which side it belongs to, and where its encoding lands.
+"""The feature schema: what a raw value may be, whose side it is on, where its encoding lands.
 
 A schema is written by training and read by serving; `encode` turns raw values into arrays by it.
 Each side (user, context, item, cross) is encoded into at most two blocks:
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class _Vocabulary(_Strict):
-    """How a categorical value becomes an id: by a listed vocabulary, by hashing, or as another feature does.
+    """How a categorical value becomes an id: by a vocabulary, by hashing, as another feature does.
 
     Id 0 is out-of-vocabulary; a listed value has id 1 + its position; a hashed value has id
     1 + (first 8 bytes of SHA-256 of its UTF-8, big-endian) mod `hash_buckets`.
@@ -43,14 +43,14 @@ class _Vocabulary(_Strict):
 
     @property
     def own_rows(self) -> int:
-        """Embedding rows this feature brings: out-of-vocabulary + values; 0 when it shares another's."""
+        """Embedding rows it brings: out-of-vocabulary + values; 0 when it shares another's."""
         if self.vocabulary is not None:
             return 1 + len(self.vocabulary)
         return 0 if self.hash_buckets is None else 1 + self.hash_buckets
 
 
 class Categorical(_Vocabulary):
-    """One value of a set. Raw: a string, or an integer taken as its decimal text. Encoded: one id."""
+    """One value of a set. Raw: a string, or an integer as its decimal text. Encoded: one id."""
 
     kind: Literal["categorical"] = "categorical"
     name: Name
@@ -63,7 +63,7 @@ class Categorical(_Vocabulary):
 
 
 class MultiValued(_Vocabulary):
-    """A set of values. Raw: a list of strings. Encoded: `max_length` ids; id 0 is 'nothing here'."""
+    """A set of values. Raw: a list of strings. Encoded: `max_length` ids; id 0 is 'nothing'."""
 
     kind: Literal["multi"] = "multi"
     name: Name
@@ -105,10 +105,11 @@ class Numeric(_Strict):
 class Lookup(_Strict):
     """Rates of a pair, kept as a map on one side and looked up by a value of the other side.
 
-    `source` is the raw name of a map {key value: [numbers]} on `source_side` (say user_author on user);
-    `key` is the raw name whose value on `key_side` picks the entry (say author_id on item). A key that is a
-    list (tags) takes the mean of the entries found. Nothing found: `default`, which is a known answer
-    ("this pair has no history"), not a missing feature. The looked-up numbers belong to `side`.
+    `source` is the raw name of a map {key value: [numbers]} on `source_side` (say user_author on
+    user); `key` is the raw name whose value on `key_side` picks the entry (say author_id on item).
+    A key that is a list (tags) takes the mean of the entries found. Nothing found: `default`, which
+    is a known answer ("this pair has no history"), not a missing feature. The looked-up numbers
+    belong to `side`.
     """
 
     kind: Literal["lookup"] = "lookup"
@@ -153,7 +154,7 @@ ValueFeature = Numeric | Lookup
 
 
 class Attribute(_Strict):
-    """An item value that formulas may use (videolen_s, price): its unit, default and observed range."""
+    """An item value that formulas may use (videolen_s, price): unit, default, observed range."""
 
     name: Name
     unit: str | None = None
@@ -181,7 +182,8 @@ class FeatureSchema(_Strict):
                 target = next((f for f in self.features if f.name == shares), None)
                 if not isinstance(target, Categorical) or target.shares is not None:
                     raise ValueError(
-                        f"{feature.name} shares {shares!r}, which is no categorical feature with a vocabulary of its own"
+                        f"{feature.name} shares {shares!r}, which is no categorical feature"
+                        " with a vocabulary of its own"
                     )
         for role, side, name in (
             ("user_id_feature", "user", self.user_id_feature),
@@ -202,7 +204,7 @@ class FeatureSchema(_Strict):
 
     @cached_property
     def vocabularies(self) -> dict[str, dict[str, int] | int]:
-        """Id feature name -> {value: id}, or its number of hash buckets; shared ones are the same object."""
+        """Id feature -> {value: id}, or its number of hash buckets; shared: the same object."""
         own: dict[str, dict[str, int] | int] = {}
         for f in self.features:
             if isinstance(f, IdFeature) and f.vocabulary is not None:

@@ -1,4 +1,4 @@
-"""Golden rows: raw inputs, encoded inputs and head outputs that a package must reproduce when it is loaded."""
+"""Golden rows: raw and encoded inputs and head outputs that a loaded package must reproduce."""
 
 import json
 import zipfile
@@ -31,7 +31,7 @@ class Golden:
     heads: Mapping[str, NDArray[np.float32]]
 
     def attributes(self, schema: FeatureSchema) -> dict[str, NDArray[np.float64]]:
-        """Formula attributes of the golden items, (R,) float64; absent ones take the declared default."""
+        """Attributes of the golden items, (R,) float64; absent ones take the declared default."""
         columns = {}
         for attribute in schema.attributes:
             found = [row["item"].get("features", {}).get(attribute.name) for row in self.raw]
@@ -42,7 +42,7 @@ class Golden:
 
 
 def encode_raw(schema: FeatureSchema, raw: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
-    """Encode golden rows exactly as a request of one candidate would be: input name -> (R, width)."""
+    """Encode golden rows as requests of one candidate would be: input name -> (R, width)."""
     rows = []
     for row in raw:
         user = dict(row["user"].get("features", {}))

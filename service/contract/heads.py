@@ -14,7 +14,7 @@ SampleSpace = Annotated[
 class Head(BaseModel):
     """One output: P(event | sample space) or an expected value, on the wire under `name`.
 
-    `product` states that the head is the product of other heads (ctcvr = ctr * cvr), computed inside the graph.
+    `product` says that the head is a product of other heads (ctcvr = ctr * cvr), made in the graph.
     `quantiles` are (probability, value) pairs observed on the validation days.
     """
 

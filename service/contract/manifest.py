@@ -1,6 +1,7 @@
 """The manifest: everything serving must know about a model package, checked when it is read.
 
-Evolution: new fields have defaults; a field never changes its type or meaning; a reader refuses a higher `format`.
+Evolution: new fields have defaults; a field never changes its type or meaning; a reader refuses a
+higher `format`.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ class Digest(_Strict):
 
 
 class Parity(_Strict):
-    """Largest absolute difference torch <-> ONNX Runtime per head, and the batches it was measured at."""
+    """Largest |torch - ONNX Runtime| per head, and the batch sizes it was measured at."""
 
     max_abs_difference: dict[str, float]
     tolerance: float
@@ -94,7 +95,7 @@ def read_manifest(directory: Path) -> Manifest:
     """Read and check `directory/manifest.json`.
 
     Raises:
-        PackageError: no manifest, not JSON, a newer format, an unknown or wrong field (with its place).
+        PackageError: no manifest, not JSON, a newer format, an unknown or wrong field (where).
     """
     path = directory / FILE
     try:
@@ -120,7 +121,7 @@ def digest_file(path: Path) -> Digest:
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
-    """Raise PackageError unless every file of the manifest is there, a plain file, with its digest."""
+    """Raise PackageError unless every file is there, a plain file, with the manifest's digest."""
     for name, expected in manifest.files.items():
         path = directory / name
         if "/" in name or name.startswith("."):
@@ -131,5 +132,6 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
         if found != expected:
             raise PackageError(
                 f"{manifest.id}: {name} does not match its digest"
-                f" ({found.bytes} bytes, sha256 {found.sha256[:12]}…; manifest: {expected.bytes} bytes, {expected.sha256[:12]}…)"
+                f" ({found.bytes} bytes, sha256 {found.sha256[:12]}…;"
+                f" manifest: {expected.bytes} bytes, {expected.sha256[:12]}…)"
             )

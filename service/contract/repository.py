@@ -1,4 +1,4 @@
-"""`models/<name>/<version>/`: list, resolve and publish packages; versions are immutable once there."""
+"""`models/<name>/<version>/`: list, resolve and publish packages; versions never change."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class ModelRef:
-    """`name@alias` (moves with the alias) or `name/version` (pinned); a bare name means `@champion`."""
+    """`name@alias` (moves with it) or `name/version` (pinned); a bare name means `@champion`."""
 
     name: str
     alias: str | None = None
@@ -45,7 +45,7 @@ class ModelRef:
 
 
 class Repository:
-    """The models directory. Reads are plain; publishing is a rename of a finished, synced directory."""
+    """The models directory. Publishing is the rename of a finished, synced directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -123,15 +123,16 @@ class Repository:
         known = dict(aliases) if aliases else self.read_aliases(ref.name)
         if ref.alias not in known:
             raise UnknownModel(
-                f"model {ref.name!r} has no alias {ref.alias!r} (known: {', '.join(sorted(known)) or 'none'})"
+                f"model {ref.name!r} has no alias {ref.alias!r}"
+                f" (known: {', '.join(sorted(known)) or 'none'})"
             )
         self._require(ref.name, known[ref.alias])
         return known[ref.alias]
 
     def publish(self, name: str, write: Callable[[Path, int], None]) -> int:
-        """Publish the next version: `write(directory, version)` fills a temporary directory, then one rename.
+        """Publish the next version: `write(directory, version)` fills it, one rename shows it.
 
-        A crash or an error at any point leaves no version behind. Two publishers at once get two versions.
+        A crash or an error at any point leaves no version behind; two publishers get two versions.
         """
         ModelRef.parse(name)
         parent = self.root / name
