@@ -48,23 +48,33 @@ def export_graph(heads: Heads, schema: FeatureSchema, inputs: Mapping[str, Array
     """
     heads.eval()
     model = _to_onnx(heads, schema)
-    if model.ByteSize() > MAX_BYTES:
-        raise ExportError(
-            f"model.onnx would have {model.ByteSize():,} bytes; one file holds at most {MAX_BYTES:,},"
-            " because protobuf ends at 2 GB. Hash large vocabularies or raise their min_count"
-        )
+    check_size(model.ByteSize())
     content = model.SerializeToString()
     session = Session(content)
     session.check_signature(schema, heads.heads)
     parity = _measure(heads, session, schema, inputs)
-    worst = max(parity.max_abs_difference, key=lambda name: parity.max_abs_difference[name])
-    if not parity.max_abs_difference[worst] <= TOLERANCE:
-        raise ExportError(
-            f"head {worst}: ONNX Runtime differs from PyTorch by"
-            f" {parity.max_abs_difference[worst]:.2g} (at most {TOLERANCE:g}), so nothing is published"
-        )
+    check_parity(parity)
     opset = next(o.version for o in model.opset_import if o.domain == "")
     return Graph(content, opset, parity)
+
+
+def check_size(size: int) -> None:
+    """Raise ExportError for a graph that one ONNX file cannot hold."""
+    if size > MAX_BYTES:
+        raise ExportError(
+            f"model.onnx would have {size:,} bytes; one file holds at most {MAX_BYTES:,},"
+            " because protobuf ends at 2 GB. Hash large vocabularies or raise their min_count"
+        )
+
+
+def check_parity(parity: Parity) -> None:
+    """Raise ExportError when a head differs by more than the tolerance, or is no number."""
+    for head, difference in parity.max_abs_difference.items():
+        if not difference <= parity.tolerance:
+            raise ExportError(
+                f"head {head}: ONNX Runtime differs from PyTorch by {difference:.2g}"
+                f" (at most {parity.tolerance:g}), so nothing is published"
+            )
 
 
 def run_heads(heads: Heads, inputs: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:

@@ -73,7 +73,7 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
             config=to_document(config),
             data_days=finished.days,
             rows=finished.rows,
-            git_commit=_git_commit(),
+            git_commit=git_commit(),
             metrics=dict(finished.metrics),
         ),
     )
@@ -114,7 +114,8 @@ def _with_observed_ranges(schema: FeatureSchema, validation: Log) -> FeatureSche
     return schema.model_copy(update={"attributes": tuple(attributes)})
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """The commit of this code, or nothing where it is no checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

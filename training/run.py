@@ -16,14 +16,14 @@ from service.scoring.threads import cpu_budget
 from training.checkpoint import Position
 from training.config import RunConfig
 from training.data.days import Days
-from training.data.log import Log
+from training.data.log import Log, Reader
 from training.dataset import Dataset, build_dataset
 from training.export import export_graph
 from training.golden_rows import golden_rows
 from training.loop import Judge, fit, predict, start_at_base_rates
 from training.objective import Objective
 from training.progress import TerminalWatcher
-from training.publish import Finished, publish
+from training.publish import Finished, git_commit, publish
 from training.reading import reader_for
 from training.rankers.build import build_ranker
 from training.rankers.ranker import Heads, Ranker, head_values
@@ -49,6 +49,20 @@ class Published:
     record: dict[str, Any]  # a line for a file of runs
 
 
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Weights, and what they were learned from and measured on."""
+
+    ranker: Ranker
+    schema: FeatureSchema
+    validation: Log
+    held_out: Dataset  # the validation rows, encoded
+    epochs: int
+    metrics: dict[str, float]  # of the best epoch of the search, on the validation rows
+    days: tuple[int, int]
+    rows: int
+
+
 def run(
     config: RunConfig,
     places: Places,
@@ -65,6 +79,36 @@ def run(
     started = time.monotonic()
     torch.set_num_threads(cpu_budget().threads)
     reader = reader_for(config)
+    learned = learn(config, reader, places, console, train_further=train_further)
+    trained_s = time.monotonic() - started
+    with console.status("exporting and publishing"):
+        version = publish(_finish(config, reader, places, learned), places.models, promote=promote)
+    for checkpoint in (places.runs / config.name).glob("*.safetensors"):
+        checkpoint.unlink()
+    record = {
+        "model": config.name,
+        "version": version,
+        "trunk": config.model.trunk.kind,
+        "seed": config.train.seed,
+        "epochs": learned.epochs,
+        "rows": learned.rows,
+        "parameters": sum(p.numel() for p in learned.ranker.parameters()),
+        "train_s": round(trained_s, 1),
+        "total_s": round(time.monotonic() - started, 1),
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": git_commit(),
+        "metrics": learned.metrics,
+    }
+    return Published(config.name, version, learned.metrics, record)
+
+
+def learn(
+    config: RunConfig, reader: Reader, places: Places, console: Console, *, train_further: bool = True
+) -> Learned:
+    """Search on the training days; with `refit`, train once more on all days for the epochs found."""
     with console.status("reading the log"):
         log = reader.read(places.data)
         train = log.of(config.data.train_days)
@@ -77,7 +121,6 @@ def run(
     ranker, found = _fit(
         config, schema, data, places, console, judge, train_further=train_further
     )
-    metrics = found.history[found.best_epoch - 1]
     trained_on = train
     if config.train.refit and train_further:
         everything = Days(config.data.train_days.first, config.data.validate_days.last)
@@ -88,41 +131,34 @@ def run(
         ranker, _ = _fit(
             config, schema, data, places, console, lambda _: (0.0, {}), stop_after=found.best_epoch
         )
-    trained_s = time.monotonic() - started
-    heads = Heads(ranker, list(schema.inputs), {t.name: t.product for t in config.heads})
+    return Learned(
+        ranker=ranker,
+        schema=schema,
+        validation=valid,
+        held_out=held_out,
+        epochs=found.best_epoch,
+        metrics=found.history[found.best_epoch - 1],
+        days=(int(trained_on.day.min()), int(trained_on.day.max())),
+        rows=trained_on.rows,
+    )
+
+
+def _finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) -> Finished:
+    schema, held_out = learned.schema, learned.held_out
+    heads = Heads(learned.ranker, list(schema.inputs), {t.name: t.product for t in config.heads})
     encoded = {name: block.numpy() for name, block in held_out.inputs.items()}
-    with console.status("exporting and publishing"):
-        finished = Finished(
-            config=config,
-            schema=schema,
-            heads=heads,
-            graph=export_graph(heads, schema, encoded),
-            golden=golden_rows(schema, reader, places.data, valid),
-            validation=valid,
-            predictions=_head_values(ranker, config, held_out),
-            metrics=metrics,
-            days=(int(trained_on.day.min()), int(trained_on.day.max())),
-            rows=trained_on.rows,
-        )
-        version = publish(finished, places.models, promote=promote)
-    for checkpoint in (places.runs / config.name).glob("*.safetensors"):
-        checkpoint.unlink()
-    record = {
-        "model": config.name,
-        "version": version,
-        "trunk": config.model.trunk.kind,
-        "seed": config.train.seed,
-        "epochs": found.best_epoch,
-        "rows": train.rows,
-        "parameters": sum(p.numel() for p in ranker.parameters()),
-        "train_s": round(trained_s, 1),
-        "total_s": round(time.monotonic() - started, 1),
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "torch": torch.__version__,
-        "metrics": metrics,
-    }
-    return Published(config.name, version, metrics, record)
+    return Finished(
+        config=config,
+        schema=schema,
+        heads=heads,
+        graph=export_graph(heads, schema, encoded),
+        golden=golden_rows(schema, reader, places.data, learned.validation),
+        validation=learned.validation,
+        predictions=_head_values(learned.ranker, config, held_out),
+        metrics=learned.metrics,
+        days=learned.days,
+        rows=learned.rows,
+    )
 
 
 def _fit(

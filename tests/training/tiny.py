@@ -1,0 +1,55 @@
+"""A run small enough to train inside a test: a generated log on disk, every kind of head, an auxiliary task."""
+
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from training.config import RunConfig
+from training.config_file import parse_config
+from training.data import synthetic
+from training.data.config import SyntheticConfig
+
+FIRST, LAST = 20260101, 20260106
+
+
+def tiny_config(**train: object) -> RunConfig:
+    return parse_config(
+        {
+            "data": {
+                "reader": "columns",
+                "train": f"{FIRST}:20260104",
+                "validate": f"20260105:{LAST}",
+            },
+            "columns": synthetic.MAPPING.model_dump(mode="json", exclude_none=True),
+            "history": synthetic.HISTORY.model_dump(mode="json", exclude_none=True),
+            "slices": ["tab=1"],
+            "model": {
+                "trunk": {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [8]},
+                "towers": [4],
+                "embedding": 4,
+                "log1p": ["videolen_s"],
+            },
+            "train": {"epochs": 2, "minibatch": 128, "patience": 2} | train,
+            "tasks": [
+                {"name": "ctr", "label": "click"},
+                {"name": "cvr", "label": "buy", "space": "click", "loss": "none"},
+                {"name": "ctcvr", "label": "buy", "product": ["ctr", "cvr"]},
+                {"name": "vcr", "label": "vcr", "space": "play", "kind": "regression"},
+                {"name": "stays", "label": "long_view", "beside": "ctr"},
+            ],
+        },
+        name="tiny",
+        source="tests",
+    )
+
+
+def write_log(directory: Path) -> Path:
+    """log.csv, users.csv and items.csv of six days."""
+    world = SyntheticConfig(users=30, items=40, days=6, impressions_per_day=250)
+    synthetic.write(directory, world)
+    return directory
+
+
+def quiet() -> Console:
+    return Console(file=StringIO(), width=200)
