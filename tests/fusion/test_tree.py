@@ -65,3 +65,9 @@ def test_numbers_are_written_shortest():
     texts = ["30", "0.1", "1e-07", "1e+22", "0", "123456789012345"]
     assert [str(parse(text)) for text in texts] == texts
     assert str(Name("ctr")) == "ctr"
+
+
+def test_brackets_are_kept_where_they_are_needed_only():
+    texts = ["(a < b) == (c < d)", "(a + b) * c", "(a ^ b) ^ c", "(-a) ^ b", "not (a < b or c < d)"]
+    assert [str(parse(text)) for text in texts] == texts
+    assert str(parse("((a) * (b)) + ((c) ^ (-(d)))")) == "a * b + c ^ -d"
