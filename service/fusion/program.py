@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.fusion.functions import Value, per_candidate
 
 MEMBERS = 0  # the slot that holds the candidates set functions look at
+ROUNDS = 8  # a formula such as log(minmax(x)) would drop one candidate a round, until none is left
 
 Columns = Mapping[str, NDArray[np.floating] | Sequence[float]]
 
@@ -75,24 +76,26 @@ class Program:
     def run(
         self, columns: Columns, scalars: Mapping[str, float], rows: int, *, all_steps: bool = False
     ) -> tuple[list[Value], Scores]:
-        """(every slot, scores). Set functions see exactly the candidates that end up valid.
+        """(every slot, scores). Set functions see the candidates that end up valid.
 
         A candidate that turns out invalid leaves the set, and what is across the set is computed
-        again, until nobody else leaves: at most N + 1 rounds, one when no function is across it.
+        again, until nobody else leaves: one round when no function is across it, `ROUNDS` at most;
+        who turns out invalid in the last of them has still been seen.
         """
         slots = self._inputs(columns, scalars, rows)
         steps = self.steps if all_steps else self.steps[: self.scored]
         members = np.ones(rows, dtype=np.bool_)
         with np.errstate(all="ignore"):
-            while True:
+            for _ in range(ROUNDS):
                 slots[MEMBERS] = cast(Value, members)  # the one slot that holds no numbers
                 for step in steps:
                     slots[step.out] = step.call(*[slots[i] for i in step.inputs])
                 values = per_candidate(slots[self.score], rows)
                 valid = np.isfinite(values) & members
                 if not self.across or np.array_equal(valid, members):
-                    return slots, Scores(np.where(valid, values, np.nan), valid)
+                    break
                 members = valid
+        return slots, Scores(np.where(valid, values, np.nan), valid)
 
     def _inputs(self, columns: Columns, scalars: Mapping[str, float], rows: int) -> list[Value]:
         slots: list[Value] = list(self.constants)  # type: ignore[arg-type]  # filled below

@@ -39,15 +39,16 @@ class Reference:
 
     def scores(self, tree: Node) -> list[float | None]:
         self.members = list(range(self.rows))
-        while True:
+        for _ in range(8):
             scores = [
                 self._try(tree, {}, row) if row in self.members else None
                 for row in range(self.rows)
             ]
             left = [row for row in self.members if scores[row] is not None]
             if left == self.members:
-                return scores
+                break
             self.members = left
+        return scores
 
     def _try(self, node: Node, parameters: Mapping[str, Bound], row: int) -> float | None:
         try:

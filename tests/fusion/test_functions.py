@@ -185,6 +185,13 @@ def test_leaving_the_set_goes_on_until_nobody_else_leaves():
     ]
 
 
+def test_a_cascade_ends_after_eight_rounds():
+    # Each round the smallest of those left is 0, which has no logarithm; the ninth smallest stays.
+    scores = run("log(minmax(x))", x=[float(x) for x in range(20)])
+    assert [score is None for score in scores] == [True] * 8 + [False] * 12
+    assert scores[-1] == 0.0
+
+
 def test_a_branch_not_taken_keeps_its_candidate_in_the_set():
     # 0 has no logarithm, and no need of one; ranks are those of the two that have.
     assert run("if(x > 0, rank(log(x)), 9)", x=[0.0, 1.0, 2.0]) == [9.0, 2.0, 1.0]
