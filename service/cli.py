@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def needs_plugins(app: typer.Typer, arguments: list[str]) -> bool:
-    """Serving's own commands never import anything else."""
+    """Whether the command line asks for more than serving's own commands."""
     own = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
     own |= {str(g.name) for g in app.registered_groups} - {features.GROUP}
     words = [word for word in arguments if not word.startswith("-")]

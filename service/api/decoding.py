@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -117,9 +119,12 @@ def _columns(candidates: Candidates) -> dict[str, list[Any]]:
 
 def _transposed(items: Sequence[Item]) -> dict[str, list[Any]]:
     rows = [item.get("features") or {} for item in items]
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys(chain.from_iterable(rows))
     _require_few_features(len(names), pointer("items"))
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    try:  # mostly every row has every feature
+        columns = {name: list(map(itemgetter(name), rows)) for name in names}
+    except KeyError:
+        columns = {name: [row.get(name) for row in rows] for name in names}
     for name, column in columns.items():
         try:
             require_sane_numbers(column, name)

@@ -19,18 +19,21 @@ BODY_S = 10.0
 
 
 class BodyLimit:
-    """Refuse bodies over `max_bytes`, by their declared length or by the bytes that come."""
+    """Refuse bodies over `max_bytes`, declared or counted, and those that take over `body_s`."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, body_s: float = BODY_S) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = _Body(receive, self._max_bytes, waits=headers.get("expect") is not None)
+        body = _Body(
+            receive, self._max_bytes, self._body_s, silent=headers.get("expect") is not None
+        )
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             refusal = problem_response(_too_large(self._max_bytes, declared), scope["path"])
@@ -50,18 +53,19 @@ def _too_large(max_bytes: int, found: str) -> BodyTooLarge:
 class _Body:
     """The body of one request: counts it on the way in, throws away what nobody read."""
 
-    def __init__(self, receive: Receive, max_bytes: int, *, waits: bool) -> None:
+    def __init__(self, receive: Receive, max_bytes: int, body_s: float, *, silent: bool) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
-        self._waits = waits  # the client sends nothing before it hears '100 Continue'
+        self._silent = silent  # nothing comes unasked: it waits for '100 Continue', or stalls
         self._read = 0
-        self._until = asyncio.get_running_loop().time() + BODY_S
+        self._body_s = body_s
+        self._until = asyncio.get_running_loop().time() + body_s
         self.complete = False
 
     async def receive(self) -> Message:
         message = await self._next()
         if message["type"] == "http.request":
-            self._waits = False
+            self._silent = False
             self._read += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
             if self._read > self._max_bytes:
@@ -77,8 +81,9 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 return await self._receive()
         except TimeoutError:
+            self._silent = True
             raise BodyTooSlow(
-                f"the body was not there after {BODY_S:g} s ({self._read} bytes were)",
+                f"the body was not there after {self._body_s:g} s ({self._read} bytes were)",
                 headers={"connection": "close"},
             ) from None
 
@@ -87,7 +92,7 @@ class _Body:
 
         async def guarded(message: Message) -> None:
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if not last or self.complete or self._waits:
+            if not last or self.complete or self._silent:
                 await send(message)
                 return
             await send({**message, "more_body": True})

@@ -9,13 +9,10 @@ from service.api.messages import Problem
 from service.api.problems import MEDIA_TYPE
 
 
-def body_of(*models: type[BaseModel], required: bool = True) -> dict[str, Any]:
+def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The `requestBody` of a route, by the message that checks it."""
-    schemas = [_inlined(model) for model in models]
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
-    }
+    content = {"application/json": {"schema": _inlined(model)}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

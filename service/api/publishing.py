@@ -168,9 +168,11 @@ class Publisher:
     async def _load_models(self, plan: Plan) -> None:
         with _store_errors():
             models = await self.loader.models(plan)
-        snapshot = await asyncio.to_thread(compile_snapshot, plan, 1, models)
         try:
+            snapshot = await asyncio.to_thread(compile_snapshot, plan, 1, models)
             await self.prepare(snapshot.models)
+        except PlanInvalid as err:  # an alias has moved since the check
+            raise refusal_of(list(err.findings)) from err
         except PackageError as err:
             raise refusal_of([Finding("error", pointer("model"), str(err))]) from err
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
 from service.api.deadline import read_timeout_ms
 from service.api.decoding import RankBody, decode_rank
@@ -26,6 +27,7 @@ from service.scoring.scorer import Scorer
 _REQUEST_ID = "x-request-id"
 _PLAIN = re.compile(r"[!-~]{1,128}")
 _UNQUOTED = "!#$&'()*+,/:;=?@[]"
+_LEFT = "499"  # the caller went away while it sent; as nginx counts it
 _PROBLEMS = (400, 413, 422, 503)
 
 
@@ -50,6 +52,12 @@ def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates
                 raise _refused_value(body, err) from err
         except ServiceError as refusal:
             metrics.requests.labels(scene, str(refusal.status)).inc()
+            raise
+        except ClientDisconnect:
+            metrics.requests.labels(scene, _LEFT).inc()
+            raise
+        except Exception:
+            metrics.requests.labels(scene, "500").inc()
             raise
         ranked = time.monotonic()
         content = rank_reply(body, asked, snapshot, output, (ranked - arrived) * 1000)

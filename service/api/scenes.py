@@ -38,10 +38,6 @@ class Scenes:
         hint = f"; did you mean {near[0]!r}?" if near else f" (live: {', '.join(live)})"
         raise _refused(f"unknown scene {scene[:80]!r}{hint}")
 
-    def ranking(self) -> list[str]:
-        """Scenes that can rank."""
-        return self._loader.scenes()
-
 
 def _refused(rule: str) -> InvalidRequest:
     return InvalidRequest(rule, faults=[Fault(rule, pointer("scene"))])

@@ -42,7 +42,7 @@ class Runtime:
     store_url: str
 
 
-def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None) -> Runtime:
+def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None = None) -> Runtime:
     """Put the service together; the embedded store, if that is the store, is running afterwards.
 
     `on_ready` is called each time the service has started.
@@ -99,7 +99,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[], None] | None = None
         gc.collect()
         gc.freeze()
         if on_ready is not None:
-            on_ready()
+            on_ready(parts)
         try:
             yield
         finally:

@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,6 +13,9 @@ from service.commands.logs import configure_logs
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.settings import Settings, SettingsError, load_settings, unknown_variables
+
+if TYPE_CHECKING:
+    from service.api.app import Parts
 
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections: the side that reuses closes first
 
@@ -66,7 +69,7 @@ def serve(
             console.warn(sentence)
         listener = _listen(settings)
         url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
-        runtime = build_runtime(settings, on_ready=lambda: _say_hello(settings, url))
+        runtime = build_runtime(settings, on_ready=lambda parts: _say_hello(parts, settings, url))
     _show(settings)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -115,7 +118,7 @@ def _show(settings: Settings) -> None:
     console.err.print(table)
 
 
-def _say_hello(settings: Settings, url: str) -> None:
+def _say_hello(parts: "Parts", settings: Settings, url: str) -> None:
     """What a person wants to know once the service answers."""
     from service.commands.demo import curl_lines
 
@@ -126,6 +129,9 @@ def _say_hello(settings: Settings, url: str) -> None:
     if made:
         kept = settings.state_dir / "token"
         console.out.print(f"write token (kept in {kept}): {token}", markup=False)
+    if not parts.loader.scenes():
+        first = f"finerank plan publish SCENE plan.json --url {url}"
+        console.out.print(f"no scene can rank yet; /healthz says why, or publish: {first}")
     if not settings.demo:
         return
     for title, line in curl_lines(settings.models, url, token):

@@ -31,7 +31,7 @@ def url():
     async def deaf() -> Response:
         return Response("no", status_code=401)
 
-    app.add_middleware(BodyLimit, max_bytes=LIMIT)
+    app.add_middleware(BodyLimit, max_bytes=LIMIT, body_s=0.3)
     with serving(app) as base:
         yield base
 
@@ -91,6 +91,18 @@ def test_a_connection_is_usable_again_after_a_refusal(url):
     with httpx.Client() as client:
         assert client.post(url + "/length", content=b"x" * 100_000).status_code == 413
         assert client.post(url + "/length", content=b"xyz").text == "3"
+
+
+def test_a_body_that_stops_coming_is_refused_and_the_connection_closed(url):
+    where = urlsplit(url)
+    head = b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
+        connection.sendall(head)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the body was not there after 0.3 s (4 bytes were)" in answer
 
 
 def test_a_client_that_waits_for_continue_is_told_at_once(url):

@@ -314,3 +314,10 @@ def test_writers_that_take_any_version_all_get_through(service):
 
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
         assert set(threads.map(patch, range(9))) == {200}
+
+
+def test_a_caller_may_ask_for_more_time_than_the_scenes_default(service):
+    service.publish({**PLAN, "scene": "hasty", "deadline_ms": 1}, "hasty")
+    request = {"scene": "hasty", "items": [{"id": "i20"}]}
+    assert service.rank(request).json()["degraded"] == ["deadline"]
+    assert service.rank(request, **{"X-Request-Timeout-Ms": "5000"}).json()["degraded"] == []

@@ -145,7 +145,8 @@ def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed
         "FINERANK_TOKN": "x",
     }
     with serve(clone, tmp_path, **environment) as server:
-        assert server.printed == [f"finerank serves {server.url}"]
+        assert server.printed[0] == f"finerank serves {server.url}"
+        assert server.printed[1].startswith("no scene can rank yet; /healthz says why")
         ready = httpx.get(server.url + "/readyz")
         assert ready.status_code == 503
         said = server.stop()

@@ -1,0 +1,44 @@
+"""The service over its embedded store: nothing to install, nothing lost between starts."""
+
+import pytest
+
+from service.commands.runtime import build_runtime
+from service.settings import load_settings
+from tests.api.running import PLAN, running
+from tests.scoring.packages import publish_tiny
+
+
+@pytest.fixture
+def models(tmp_path):
+    publish_tiny(tmp_path / "models")
+    return tmp_path / "models"
+
+
+def test_plans_survive_a_restart_of_the_embedded_store(models, tmp_path):
+    with running(models, "embedded", tmp_path / "state") as service:
+        version = service.publish(PLAN)
+        assert service.runtime.store_url.startswith("unix://")
+    with running(models, "embedded", tmp_path / "state") as service:
+        assert service.client.get("/v1/plans/feed").json()["version"] == version
+        assert service.client.get("/readyz").status_code == 200
+
+
+def test_two_services_of_one_machine_share_the_embedded_store(models, tmp_path):
+    with (
+        running(models, "embedded", tmp_path / "state") as one,
+        running(models, "embedded", tmp_path / "state") as other,
+    ):
+        assert one.runtime.store_url == other.runtime.store_url
+        version = one.publish(PLAN)
+        assert other.client.get("/v1/plans/feed").json()["version"] == version
+
+
+def test_a_store_that_cannot_be_understood_is_named_without_its_password(models, tmp_path):
+    settings = load_settings(models=models, store="http://me:secret@host", state_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"store 'http://me:\*\*\*@host': "):
+        build_runtime(settings)
+
+
+def test_the_thread_budget_can_be_set_and_is_shown(models, tmp_path):
+    with running(models, "redis://127.0.0.1:9/0", tmp_path / "state") as service:
+        assert "finerank_inference_threads 2.0" in service.client.get("/metrics").text
