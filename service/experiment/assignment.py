@@ -8,7 +8,7 @@ nobody who is in it.
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from math import ceil
@@ -51,7 +51,7 @@ class LayerSlots:
     name: str
     salt: str
     unit: str
-    experiments: tuple[ExperimentSlots | None, ...]
+    experiments: tuple[ExperimentSlots | None, ...] = field(repr=False)
     choices: Mapping[str, int]  # "experiment/arm" -> choice, 1 …
 
     def choose(self, unit: str) -> tuple[int, int]:

@@ -27,6 +27,8 @@ LetKey = Annotated[
 Unit = Annotated[str, Field(pattern=rf"^(user_id|request_id|context\.{_IDENTIFIER})$")]
 Bucket = Annotated[int, Field(ge=0, lt=BUCKETS)]
 
+LEAST_CANDIDATES = 100  # a ranking of fewer is hardly one, where nothing is said
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -119,6 +121,19 @@ class Layer(_Strict):
     experiments: tuple[Experiment, ...] = ()
 
 
+class Step(_Strict):
+    """What a request gets that has no time for more: a step down the ladder.
+
+    `fewer`: as many candidates as fit, at least `least`, the first ones of the request; the others
+    follow unscored. `model`: the package `model` in place of the treatment's. `input_order`: an
+    answer without scores; a ladder that does not end with it refuses instead.
+    """
+
+    step: Literal["fewer", "model", "input_order"]
+    least: Annotated[int, Field(ge=1)] = LEAST_CANDIDATES
+    model: str | None = None
+
+
 class Plan(_Strict):
     """One scene's plan. `deadline_ms` is the default time budget of a request."""
 
@@ -129,4 +144,8 @@ class Plan(_Strict):
     formulas: Annotated[dict[Name, FormulaSpec], Field(min_length=1)]
     default: Default
     layers: tuple[Layer, ...] = ()
+    ladder: Annotated[tuple[Step, ...], Field(max_length=8)] = (
+        Step(step="fewer"),
+        Step(step="input_order"),
+    )
     force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"

@@ -28,6 +28,7 @@ PING_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5.0
 _LONGEST_SOCKET = 100  # bytes; the system's limit is 104 … 108
 _PAUSE_S = 0.02
+_ROOT = Path(__file__).parents[2]  # where `service` is found, whatever the caller's directory
 
 
 @dataclass
@@ -82,9 +83,7 @@ def _start_keeper(directory: Path, where: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            cwd=Path(__file__).parents[
-                2
-            ],  # where `service` is found, whatever the caller's directory
+            cwd=_ROOT,
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT_S,
@@ -113,7 +112,7 @@ def _socket_of(directory: Path) -> Path:
 
 
 def _answers(where: Path) -> bool:
-    """Whether a server is there and ready; waits while it reads its data.
+    """Whether a server is there and ready; waits while it reads its data or dies.
 
     Raises:
         EmbeddedError: one is there and says nothing, or something that is no Valkey answers.
@@ -121,10 +120,11 @@ def _answers(where: Path) -> bool:
     until = time.monotonic() + START_TIMEOUT_S
     while _listens(where):
         reply = _ping(where)
-        if reply.startswith(b"+PONG"):
+        if reply is not None and reply.startswith(b"+PONG"):
             return True
-        if not reply.startswith(b"-LOADING") or time.monotonic() > until:
-            said = f"answers {reply[:80]!r}" if reply else "does not answer"
+        is_passing = reply == b"" or (reply is not None and reply.startswith(b"-LOADING"))
+        if not is_passing or time.monotonic() > until:
+            said = "does not answer" if reply is None else f"answers {reply[:80]!r}"
             raise EmbeddedError(
                 f"embedded Valkey: the server on {where} is running but {said}", url=_url(where)
             )
@@ -132,14 +132,16 @@ def _answers(where: Path) -> bool:
     return False
 
 
-def _ping(where: Path) -> bytes:
-    """The reply to PING, b"" when there is none in time."""
+def _ping(where: Path) -> bytes | None:
+    """The reply to PING: b"" when the connection ends without one, None when none comes in time."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PING_TIMEOUT_S)
         try:
             connection.connect(str(where))
             connection.sendall(b"*1\r\n$4\r\nPING\r\n")
             return connection.recv(256)
+        except (TimeoutError, BlockingIOError):
+            return None
         except OSError:
             return b""
 
@@ -150,7 +152,7 @@ def _listens(where: Path) -> bool:
         connection.settimeout(PING_TIMEOUT_S)
         try:
             connection.connect(str(where))
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # its queue is full: there, and not answering
             return True
         except OSError:
             return False

@@ -40,9 +40,8 @@ def main(directory: Path, where: Path) -> int:
     try:
         with (directory / "users.lock").open("a") as users:
             fcntl.flock(users, fcntl.LOCK_EX)
-            server.stop(
-                timeout=STOP_TIMEOUT_S
-            )  # inside: a new user waits for the lock until it is gone
+            # Under the lock: a new user waits for it until the server is gone.
+            server.stop(timeout=STOP_TIMEOUT_S)
     except SystemExit:
         server.stop(timeout=STOP_TIMEOUT_S)
     return 0

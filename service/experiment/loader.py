@@ -27,7 +27,7 @@ from service.experiment.reports import Reporter
 from service.experiment.saved import Saved, SavedPlans
 from service.experiment.snapshot import Snapshot, compile_snapshot
 from service.experiment.store import PlanStore, StoredPlan, plan_digest
-from service.experiment.wake import POLL_S, listen
+from service.experiment.wake import POLL_S, is_cancelled, listen
 from service.experiment.walk import model_refs
 
 Prepare = Callable[[frozenset[str]], Awaitable[None]]  # load models "name/version", or raise
@@ -120,10 +120,11 @@ class PlanLoader:
         """Follow the store until cancelled; survives everything else."""
         listener = asyncio.create_task(listen(self._redis, self._wake))
         try:
-            while True:
+            while not is_cancelled():
                 await self._look()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), random.uniform(*POLL_S))
+                    async with asyncio.timeout(random.uniform(*POLL_S)):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             listener.cancel()
@@ -141,8 +142,8 @@ class PlanLoader:
                 named = {name for a in self._accepted.values() for name in a.aliases}
                 named |= {name for scene in live for name in self._refusals.aliases(scene)}
                 aliases = await self.aliases.read(named)
-                for scene, version in live.items():
-                    await self._follow(scene, version, aliases)
+                for scene in live.keys() | self._accepted.keys():
+                    await self._follow(scene, live.get(scene), aliases)
             except UNAVAILABLE as err:
                 self._lost(f"the store does not answer: {type(err).__name__}: {err}")
                 return

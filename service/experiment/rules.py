@@ -11,7 +11,14 @@ from service.contract.repository import ModelRef
 from service.experiment.document import Arm, Layer, Param, Plan
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import terms, weight_name, write_out
-from service.experiment.walk import Path, arm_id, arms, declared_params, let_name
+from service.experiment.walk import (
+    Path,
+    arm_id,
+    arms,
+    declared_params,
+    ladder_models,
+    let_name,
+)
 
 _FORMS = ("score", "multiplicative", "additive")
 
@@ -86,6 +93,7 @@ def _lets(path: Path, let: dict[str, str], params: set[str]) -> Iterator[Finding
 def _models(plan: Plan) -> Iterator[Finding]:
     refs: list[tuple[Path, str]] = [(("model",), plan.model)]
     refs += [((*p, "set", "model"), a.set.model) for p, _, _, a in arms(plan) if a.set.model]
+    refs += ladder_models(plan)
     for path, ref in refs:
         try:
             ModelRef.parse(ref)
@@ -208,6 +216,21 @@ def _force(plan: Plan) -> Iterator[Finding]:
                 yield _error(place, f"layer {layer!r} has no arm {arm!r}{hint}")
 
 
+def _ladder(plan: Plan) -> Iterator[Finding]:
+    for i, step in enumerate(plan.ladder):
+        place: Path = ("ladder", i)
+        if step.step == "model" and step.model is None:
+            yield _error(place, "a model step names its model, as name@alias or name/version")
+        for key, owner in (("model", "model"), ("least", "fewer")):
+            if key in step.model_fields_set and step.step != owner:
+                yield _error((*place, key), f"{key!r} belongs to the step {owner!r}")
+        if step.step == "input_order" and i < len(plan.ladder) - 1:
+            yield _error(place, "input_order is the last step: it always fits")
+    cuts = [i for i, step in enumerate(plan.ladder) if step.step == "fewer"]
+    if len(cuts) > 1:
+        yield _error(("ladder", cuts[1]), "fewer is named twice; it holds for every step after it")
+
+
 def _twice(path: Path, names: list[str], what: str) -> Iterator[Finding]:
     for name, count in Counter(names).items():
         if count > 1:
@@ -232,4 +255,5 @@ _RULES: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     _settings,
     _same_key,
     _force,
+    _ladder,
 )

@@ -1,11 +1,12 @@
 """A plan ready to serve: immutable, compiled, checked; read with no lock and no network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.experiment.assignment import LayerSlots, layer_slots, unit_of
-from service.experiment.document import Plan
+from service.experiment.document import Plan, Step
+from service.experiment.effects import Choice
 from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding, errors
 from service.experiment.rules import agree
@@ -18,12 +19,15 @@ class Snapshot:
 
     scene: str
     version: int
-    plan: Plan
+    plan: Plan = field(repr=False)
     deadline_ms: float
     models: frozenset[str]
-    layers: tuple[LayerSlots, ...]
-    treatments: Mapping[tuple[int, ...], Treatment]  # choice of each layer -> treatment
-    forced: Mapping[str, tuple[int | None, ...]]  # user id -> choice of each layer, None: by hash
+    ladder: tuple[Step, ...]
+    layers: tuple[LayerSlots, ...] = field(repr=False)
+    # choice of each layer -> treatment
+    treatments: Mapping[Choice, Treatment] = field(repr=False)
+    # user id -> choice of each layer, None: by hash
+    forced: Mapping[str, tuple[int | None, ...]] = field(repr=False)
 
     def assign(
         self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]
@@ -79,7 +83,10 @@ def compile_snapshot(plan: Plan, version: int, models: Models) -> Snapshot:
         version=version,
         plan=plan,
         deadline_ms=plan.deadline_ms,
-        models=frozenset(t.model for t in treatments.values()),
+        models=frozenset(
+            one.model for t in treatments.values() for one in (t, *t.lighter) if one is not None
+        ),
+        ladder=plan.ladder,
         layers=layers,
         treatments=treatments,
         forced=forced,

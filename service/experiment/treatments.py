@@ -5,7 +5,7 @@ compiled once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 from service.contract.errors import ContractError
@@ -18,7 +18,7 @@ from service.experiment.effects import Choice, Effect, count_effects, effects, o
 from service.experiment.findings import Finding, pointer
 from service.experiment.names import check_names
 from service.experiment.scalars import read_scalars, scalar_defaults
-from service.experiment.walk import Path, let_name
+from service.experiment.walk import Path, ladder_models, let_name
 from service.fusion import Formula, FormulaError, compile_formula
 
 MAX_TREATMENTS = 1024  # each one is compiled before a plan goes live: a second or two of CPU
@@ -40,7 +40,8 @@ class Treatment(NamedTuple):
     `assignments`: layer -> "experiment/arm", in plan order.
 
     `buckets`: layer -> 0 … 9999, for the layers whose unit the request has. `scalar_defaults`: the
-    request-wide numbers the formula uses and their values when absent.
+    request-wide numbers the formula uses and their values when absent. `lighter`: the same with the
+    model of each `model` step of the plan's ladder; None where that is this treatment's own.
     """
 
     formula_name: str
@@ -50,6 +51,7 @@ class Treatment(NamedTuple):
     scalar_defaults: Mapping[str, float]
     assignments: Mapping[str, str]
     exp_id: str
+    lighter: "tuple[Treatment | None, ...]"
     buckets: Mapping[str, int]
 
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]:
@@ -83,6 +85,17 @@ class Compiler:
         return {choice: t for choice, t in compiled.items() if t is not None}
 
     def _compile(self, effect: Effect) -> Treatment | None:
+        """The treatment of an effect, with the lighter ones its requests may get instead."""
+        found = self._treatment(effect)
+        lighter: list[Treatment | None] = []
+        for place, ref in ladder_models(self.plan):
+            step = self._treatment(replace(effect, model=ref, model_at=place))
+            lighter.append(
+                None if step is None or found is None or step.model == found.model else step
+            )
+        return None if found is None else found._replace(lighter=tuple(lighter))
+
+    def _treatment(self, effect: Effect) -> Treatment | None:
         package = self._package(effect)
         formula = None if package is None else self._formula(effect, package)
         if package is None or formula is None:
@@ -95,6 +108,7 @@ class Compiler:
             scalar_defaults=package.defaults_of(formula),
             assignments=effect.assignments,
             exp_id=effect.exp_id,
+            lighter=(),
             buckets={},
         )
 

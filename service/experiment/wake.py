@@ -11,15 +11,25 @@ from service.experiment.store import CHANNEL
 POLL_S = (1.0, 2.0)  # drawn anew for each pause, so that replicas do not poll in step
 
 
+def is_cancelled() -> bool:
+    """Whether the running task was told to stop.
+
+    Before Python 3.12 `asyncio.wait_for`, which the Redis client uses too, can swallow the
+    cancellation itself; a loop that asks here between its steps ends all the same.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def listen(redis: Client, wake: asyncio.Event) -> None:
     """Set `wake` at each publication, and at each new connection for what was missed before."""
     log = structlog.get_logger("finerank.plans")
-    while True:
+    while not is_cancelled():
         try:
             async with redis.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
                 wake.set()
-                while True:
+                while not is_cancelled():
                     # With a timeout: without one, a half-open connection would wait for ever.
                     message = await channel.get_message(
                         ignore_subscribe_messages=True, timeout=POLL_S[1]

@@ -38,7 +38,15 @@ def declared_params(plan: Plan) -> Iterator[tuple[str, Path, Param]]:
             yield name, ("formulas", formula, "params", name), param
 
 
+def ladder_models(plan: Plan) -> Iterator[tuple[Path, str]]:
+    """The model of each `model` step, in order; the steps must be well formed."""
+    for i, step in enumerate(plan.ladder):
+        if step.model is not None:
+            yield ("ladder", i, "model"), step.model
+
+
 def model_refs(plan: Plan) -> list[ModelRef]:
     """Every model that the plan names, once; the references must be well formed."""
     texts = [plan.model, *(a.set.model for _, _, _, a in arms(plan) if a.set.model)]
+    texts += [text for _, text in ladder_models(plan)]
     return [ModelRef.parse(text) for text in dict.fromkeys(texts)]

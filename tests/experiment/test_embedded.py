@@ -178,6 +178,27 @@ def test_something_else_on_the_socket_is_an_error(state: Path, monkeypatch: pyte
             start_embedded(state)
 
 
+def test_a_server_that_dies_while_it_is_asked_is_replaced(state: Path):
+    (state / "valkey").mkdir()
+    where = state / "valkey" / "valkey.sock"
+    hangs_up = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(sys.argv[1])
+    listener.listen()
+    print(flush=True)
+    for _ in range(3):
+        listener.accept()[0].close()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", hangs_up, str(where)], stdout=subprocess.PIPE, text=True
+    ) as dying:
+        said_by(dying)
+        store = start_embedded(state)
+    assert store.started
+    store.close()
+
+
 def test_a_server_that_cannot_start_says_why(state: Path):
     log = state / "valkey" / "data" / "appendonlydir" / "appendonly.aof.manifest"
     log.parent.mkdir(parents=True)

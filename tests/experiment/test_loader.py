@@ -283,6 +283,23 @@ async def test_a_plan_taken_from_the_store_stays_and_is_a_problem(
     assert plans.problems() == {"feed": "the store has no live plan any more: version 1 stays"}
 
 
+async def test_a_saved_plan_that_the_store_does_not_know_is_served_and_is_a_problem(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    await loader(redis, tmp_path).start()
+    await redis.flushall()
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await plans.refresh()
+    assert plans.scenes() == ["feed"]
+    assert plans.problems() == {"feed": "the store has no live plan any more: version 1 stays"}
+    await store.publish("feed", plan(("deadline_ms", 77)), expected=None)
+    await plans.refresh()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert (live.deadline_ms, plans.problems()) == (77, {})
+
+
 async def test_a_moved_alias_is_followed(store: PlanStore, redis: Client, tmp_path: Path):
     waiting = Waiting()
     plans = loader(redis, tmp_path, on_change=waiting)

@@ -7,7 +7,7 @@ import pytest
 from service.experiment import wake
 from service.experiment.connection import Client
 from service.experiment.store import CHANNEL
-from service.experiment.wake import listen
+from service.experiment.wake import is_cancelled, listen
 
 PATIENCE_S = 30.0  # only a hang is that slow
 
@@ -29,3 +29,18 @@ async def test_every_publication_and_every_connection_wakes(
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening
+
+
+async def test_a_swallowed_cancellation_ends_the_loop_all_the_same():
+    async def swallow() -> str:
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        except asyncio.CancelledError:
+            return "ended" if is_cancelled() else "went on"
+        return "was not cancelled"
+
+    assert not is_cancelled()
+    task = asyncio.create_task(swallow())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "ended"
