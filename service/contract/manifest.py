@@ -8,14 +8,17 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from service.contract.errors import PackageError
-from service.contract.features import FeatureSchema, Name
+from service.contract.features import Feature, FeatureSchema, Name
 from service.contract.heads import Head
+from service.contract.pieces import read_pieces
 
 FORMAT = 1
 FILE = "manifest.json"
+
+_FEATURE: TypeAdapter[Feature] = TypeAdapter(Feature)
 
 
 class _Strict(BaseModel):
@@ -30,7 +33,7 @@ class Digest(_Strict):
 
 
 class Parity(_Strict):
-    """Largest |torch - ONNX Runtime| per head, and the batch sizes it was measured at."""
+    """Largest |difference| per head of two ways to compute it, and the batch sizes measured."""
 
     max_abs_difference: dict[str, float]
     tolerance: float
@@ -58,9 +61,10 @@ class Manifest(_Strict):
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
     opset: int
     files: dict[str, Digest]
-    parity: Parity
+    parity: Parity  # torch and model.onnx
     training: Training
     cut: str = "not cut"  # 'user/item/rank', or why the graph is served whole
+    cut_parity: Parity | None = None  # model.onnx and the three graphs
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -98,18 +102,27 @@ def read_manifest(directory: Path) -> Manifest:
         PackageError: no manifest, not JSON, a newer format, an unknown or wrong field (where).
     """
     path = directory / FILE
+    at: tuple[str | int, ...] = ()
+
+    def feature(index: int, document: Any) -> Feature:
+        nonlocal at
+        at = ("schema", "features", index)
+        return _FEATURE.validate_python(document)
+
     try:
-        text = path.read_bytes()
+        document = read_pieces(path.read_text(), ("schema", "features"), feature)
+        at = ()
+        return Manifest.model_validate(document)
     except OSError as err:
         raise PackageError(f"{path}: cannot be read: {err.strerror or err}") from err
-    try:
-        return Manifest.model_validate_json(text)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
-        place = "/" + "/".join(str(p) for p in first["loc"])
+        place = "/" + "/".join(str(p) for p in (*at, *first["loc"]))
         raise PackageError(
             f"{path}: {place}: {first['msg']} ({err.error_count()} findings)"
         ) from err
+    except (ValueError, RecursionError) as err:
+        raise PackageError(f"{path}: Invalid JSON: {err}") from err
 
 
 def digest_file(path: Path) -> Digest:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from weakref import WeakValueDictionary
 
 from service.contract.errors import PackageError, UnknownModel
-from service.contract.manifest import Manifest, read_manifest
+from service.contract.manifest import FILE, Manifest, read_manifest
 
 ALIASES = "aliases.json"
 CHAMPION = "champion"
@@ -49,6 +50,8 @@ class Repository:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # A manifest with its vocabularies may take 100 MB: whoever holds one shares it.
+        self._read: WeakValueDictionary[tuple[int, ...], Manifest] = WeakValueDictionary()
 
     def names(self) -> list[str]:
         """Models with at least one version, sorted."""
@@ -74,9 +77,15 @@ class Repository:
             PackageError: its manifest is wrong, or belongs to another name or version.
         """
         self._require(name, version)
-        manifest = read_manifest(self.path(name, version))
+        directory = self.path(name, version)
+        found = self._identity(directory / FILE)
+        if found is not None and (known := self._read.get(found)) is not None:
+            return known
+        manifest = read_manifest(directory)
         if (manifest.name, manifest.version) != (name, version):
-            raise PackageError(f"{self.path(name, version)}: the manifest says {manifest.id}")
+            raise PackageError(f"{directory}: the manifest says {manifest.id}")
+        if found is not None:
+            self._read[found] = manifest
         return manifest
 
     def read_aliases(self, name: str) -> dict[str, int]:
@@ -156,6 +165,15 @@ class Repository:
                 return version
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
+
+    @staticmethod
+    def _identity(path: Path) -> tuple[int, ...] | None:
+        """What changes with the content of a file; None when there is no such file."""
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _require(self, name: str, version: int) -> None:
         if version not in self.versions(name):

@@ -1,6 +1,6 @@
 """Packages as plans see them: references resolved under one fixed set of aliases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from service.contract.golden import Golden, read_golden
@@ -8,34 +8,49 @@ from service.contract.manifest import Manifest
 from service.contract.repository import ModelRef, Repository
 from service.experiment.aliases import Aliases
 
-_KEPT = 32  # versions; a manifest with its vocabularies may take some megabytes
+_KEPT = 32  # golden rows of versions: some hundred kilobytes each
 
 
 class PackageReader:
-    """Manifests and golden rows, each read once: versions never change."""
+    """Manifests and golden rows, read once: versions never change.
+
+    Manifests are large and are not kept here: the repository hands out the one that a loaded model
+    holds. Kept here, those of replaced versions would stay in memory.
+    """
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self.package = lru_cache(_KEPT)(self._package)
+        self.golden = lru_cache(_KEPT)(self._golden)
 
-    def _package(self, name: str, version: int) -> tuple[Manifest, Golden]:
-        """Raises UnknownModel or PackageError; a failure is not kept."""
-        manifest = self.repository.manifest(name, version)
-        return manifest, read_golden(self.repository.path(name, version))
+    def manifest(self, name: str, version: int) -> Manifest:
+        """Raises UnknownModel or PackageError."""
+        return self.repository.manifest(name, version)
+
+    def _golden(self, name: str, version: int) -> Golden:
+        """Raises PackageError; a failure is not kept."""
+        return read_golden(self.repository.path(name, version))
 
 
 @dataclass(frozen=True)
 class ResolvedModels:
-    """A `Models` view: aliases as they were read once, so that one plan never sees two versions."""
+    """A `Models` view: aliases as they were read once, so that one plan never sees two versions.
+
+    It holds the manifests it gave, so that a check reads each of them once.
+    """
 
     reader: PackageReader
     aliases: Aliases
+    _manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict, repr=False)
 
     def manifest(self, ref: ModelRef) -> Manifest:
-        return self.reader.package(ref.name, self._version(ref))[0]
+        wanted = ref.name, self._version(ref)
+        if wanted not in self._manifests:
+            self._manifests[wanted] = self.reader.manifest(*wanted)
+        return self._manifests[wanted]
 
     def golden(self, ref: ModelRef) -> Golden:
-        return self.reader.package(ref.name, self._version(ref))[1]
+        self.manifest(ref)
+        return self.reader.golden(ref.name, self._version(ref))
 
     def _version(self, ref: ModelRef) -> int:
         return self.reader.repository.resolve(ref, self.aliases.get(ref.name))

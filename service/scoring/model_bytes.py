@@ -14,7 +14,7 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _MAX_NESTING = 64
 
 # message -> field number -> message found there
-_CHILDREN: dict[str, dict[int, str]] = {
+CHILDREN: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -62,10 +62,10 @@ def refuse_foreign_parts(model: bytes, label: str) -> None:
 def _walk(message: str, data: memoryview, contents: Contents, depth: int) -> None:
     if depth > _MAX_NESTING:
         raise ValueError(f"messages nested deeper than {_MAX_NESTING}")
-    children = _CHILDREN[message]
+    children = CHILDREN[message]
     contents.graphs += message == "graph"
     name, external, domain = "", False, ""
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if isinstance(value, int):
             external |= message == "tensor" and number == _TENSOR_LOCATION and value == 1
         elif number in children:
@@ -83,7 +83,7 @@ def _walk(message: str, data: memoryview, contents: Contents, depth: int) -> Non
         contents.external.append(name)
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, number or bytes) of one message, in wire order."""
     at, end = 0, len(data)
     while at < end:

@@ -199,7 +199,8 @@ class _Graph:
         return self._tables[name]
 
     def poison(self, table: str, row: int) -> None:
-        self._arrays[table][row] = np.nan
+        # An infinity: a package with NaN weights would not be loaded.
+        self._arrays[table][row] = np.inf
 
     def integers(self, *values: int) -> str:
         return self._array(np.array(values, np.int64))
