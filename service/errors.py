@@ -125,6 +125,18 @@ class NotRanking(ServiceError):
     status, code, title = 503, "not-ranking", "The scene cannot rank on this replica"
 
 
+class TooBusy(ServiceError):
+    """The work accepted so far leaves no time for one more request."""
+
+    status, code, title = 503, "overloaded", "The service has as much work as it can do in time"
+
+
+class NothingScored(ServiceError):
+    """No candidate was scored in time, and the plan wants no answer in input order then."""
+
+    status, code, title = 503, "nothing-scored", "No candidate could be scored in time"
+
+
 class StoreDown(ServiceError):
     """A plan route needs the store, and the store does not answer."""
 

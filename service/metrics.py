@@ -76,6 +76,28 @@ class Metrics:
             ["scene", "reason"],
             registry=registry,
         )
+        self.refused = Counter(
+            "finerank_refused",
+            "Rank requests answered 503, by reason: overload, or why nothing was scored",
+            ["reason"],
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "finerank_requests_in_progress",
+            "Rank requests let in and not done, work that nobody waits for included",
+            registry=registry,
+        )
+        self.backlog_seconds = Gauge(
+            "finerank_backlog_seconds",
+            "Predicted work of the requests in progress, per inference thread",
+            registry=registry,
+        )
+        self.predicted_seconds = Gauge(
+            "finerank_predicted_seconds",
+            "What scoring 500 candidates is expected to take, as learned from the requests",
+            ["model"],
+            registry=registry,
+        )
         self.invalid_scores = Counter(
             "finerank_invalid_scores",
             "Candidates for which the formula gave no finite score",

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from service.api import problems
+from service.api.door import Door
 from service.api.health_routes import health_routes
 from service.api.limits import BodyLimit
 from service.api.plan_routes import plan_routes
@@ -58,7 +59,8 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     publisher = Publisher(parts.loader, parts.pool.ensure)
     app.include_router(rank_routes(parts.scorer, scenes, parts.metrics, parts.max_candidates))
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
-    app.include_router(health_routes(parts.loader, parts.pool, parts.metrics))
+    app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics))
+    app.add_middleware(Door, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics)
     app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes)
     return app
 

@@ -13,11 +13,15 @@ from fastapi import APIRouter, Response
 from service.experiment.loader import PlanLoader
 from service.metrics import MEDIA_TYPE, Metrics
 from service.scoring.pool import ModelPool
+from service.scoring.scorer import Scorer
 
+_USUAL_CANDIDATES = 500
 _NO_STORE = {"cache-control": "no-store"}
 
 
-def health_routes(loader: PlanLoader, pool: ModelPool, metrics: Metrics) -> APIRouter:
+def health_routes(
+    loader: PlanLoader, pool: ModelPool, scorer: Scorer, metrics: Metrics
+) -> APIRouter:
     """The health routes of one application."""
     router = APIRouter(tags=["health"], default_response_class=Response)
 
@@ -40,6 +44,7 @@ def health_routes(loader: PlanLoader, pool: ModelPool, metrics: Metrics) -> APIR
     @router.get("/metrics", summary="Prometheus metrics")
     async def metrics_() -> Response:
         set_gauges(metrics, loader, pool)
+        set_work_gauges(metrics, scorer)
         return Response(metrics.exposition(), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
     return router
@@ -78,6 +83,13 @@ def set_gauges(metrics: Metrics, loader: PlanLoader, pool: ModelPool) -> None:
     metrics.replace(metrics.model_loaded, dict.fromkeys(pool.ids, 1))
     metrics.replace(metrics.model_refused, dict.fromkeys(pool.problems, 1))
     metrics.store_up.set(loader.store_problem is None)
+
+
+def set_work_gauges(metrics: Metrics, scorer: Scorer) -> None:
+    """The same for the work in progress and what it is expected to cost."""
+    metrics.in_progress.set(scorer.admission.in_progress)
+    metrics.backlog_seconds.set(scorer.admission.backlog_s())
+    metrics.replace(metrics.predicted_seconds, scorer.costs.predictions(_USUAL_CANDIDATES))
 
 
 def _ranking(loader: PlanLoader, pool: ModelPool) -> list[str]:

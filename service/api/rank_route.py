@@ -12,15 +12,18 @@ from starlette.requests import ClientDisconnect
 
 from service.api.deadline import read_timeout_ms
 from service.api.decoding import RankBody, decode_rank
+from service.api.door import OVERLOAD, ticket_of, too_busy
 from service.api.json_body import pointer
 from service.api.messages import ColumnReply, RankRequest, RowReply
 from service.api.openapi import body_of, problems
 from service.api.replies import rank_reply
 from service.api.scenes import Scenes
-from service.errors import Fault, InvalidRequest, ServiceError
+from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
 from service.experiment.snapshot import Snapshot
 from service.features.errors import InlineError
 from service.metrics import NO_SCENE, Metrics
+from service.scoring.admission import Overloaded
+from service.scoring.errors import NotScored
 from service.scoring.ranking import RankInput, RankOutput
 from service.scoring.scorer import Scorer
 
@@ -36,7 +39,8 @@ def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates
     router = APIRouter(tags=["rank"])
 
     async def rank(request: Request) -> Response:
-        arrived = time.monotonic()
+        ticket = ticket_of(request.scope)
+        arrived = ticket.arrived_at
         scene = NO_SCENE
         try:
             timeout_ms = read_timeout_ms(request.headers)
@@ -47,9 +51,15 @@ def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates
             wait_ms = snapshot.deadline_ms if timeout_ms is None else timeout_ms
             asked = _rank_input(body, snapshot, request, arrived + wait_ms / 1000)
             try:
-                output = await scorer.rank(asked, snapshot)
+                output = await scorer.rank(asked, snapshot, ticket)
             except InlineError as err:
                 raise _refused_value(body, err) from err
+            except Overloaded as err:
+                metrics.refused.labels(OVERLOAD).inc()
+                raise too_busy(err) from err
+            except NotScored as err:
+                metrics.refused.labels(err.reason).inc()
+                raise NothingScored(str(err), headers={"retry-after": "1"}) from err
         except ServiceError as refusal:
             metrics.requests.labels(scene, str(refusal.status)).inc()
             raise
@@ -63,7 +73,7 @@ def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates
         content = rank_reply(body, asked, snapshot, output, (ranked - arrived) * 1000)
         done = time.monotonic()
         timings_ms = {
-            "decode": (decoded - arrived) * 1000,
+            "parse": (decoded - arrived) * 1000,
             **output.timings_ms,
             "reply": (done - ranked) * 1000,
         }

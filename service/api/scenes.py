@@ -14,6 +14,11 @@ class Scenes:
     def __init__(self, loader: PlanLoader) -> None:
         self._loader = loader
 
+    def longest_deadline_ms(self) -> float:
+        """The largest default deadline of the live scenes; 0 without one."""
+        live = map(self._loader.snapshot, self._loader.scenes())
+        return max((s.deadline_ms for s in live if s is not None), default=0.0)
+
     def pick(self, scene: str | None) -> Snapshot:
         """The snapshot of a scene; without a name, of the only live one.
 

@@ -87,13 +87,16 @@ class Compiler:
     def _compile(self, effect: Effect) -> Treatment | None:
         """The treatment of an effect, with the lighter ones its requests may get instead."""
         found = self._treatment(effect)
-        lighter: list[Treatment | None] = []
-        for place, ref in ladder_models(self.plan):
-            step = self._treatment(replace(effect, model=ref, model_at=place))
-            lighter.append(
-                None if step is None or found is None or step.model == found.model else step
-            )
-        return None if found is None else found._replace(lighter=tuple(lighter))
+        if found is None:
+            return None
+        steps = [
+            self._treatment(replace(effect, model=ref, model_at=place))
+            for place, ref in ladder_models(self.plan)
+        ]
+        lighter = tuple(
+            None if step is None or step.model == found.model else step for step in steps
+        )
+        return found._replace(lighter=lighter)
 
     def _treatment(self, effect: Effect) -> Treatment | None:
         package = self._package(effect)

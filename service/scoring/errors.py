@@ -11,3 +11,14 @@ class RunStopped(Exception):
 
 class RunFailed(RuntimeError):
     """ONNX Runtime refused or broke off a run; the sentence is its own."""
+
+
+class NotScored(Exception):
+    """Nothing could be scored, and the plan's ladder does not end with the input order."""
+
+    def __init__(self, reason: str, candidates: int) -> None:
+        super().__init__(
+            f"none of {candidates} candidates was scored ({reason}), and the plan's ladder does"
+            " not end with input_order"
+        )
+        self.reason = reason

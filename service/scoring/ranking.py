@@ -1,8 +1,8 @@
 """What goes into a ranking, what comes out of it, and what the scorer asks of a plan snapshot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,21 @@ from service.features.resolve import Inline
 from service.fusion import Explanation, Formula
 
 
+class Step(Protocol):
+    """One step of a plan's ladder: "fewer" (`least` candidates), "model" or "input_order"."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def least(self) -> int: ...
+
+
 class Treatment(Protocol):
-    """What the plan gives one request: a formula, a model, and the arms it comes from."""
+    """What the plan gives one request: a formula, a model, and the arms it comes from.
+
+    `lighter`: the same under the model of each `model` step of the ladder, None where that is the
+    model of this treatment.
+    """
 
     @property
     def formula_name(self) -> str: ...
@@ -29,6 +42,8 @@ class Treatment(Protocol):
     def exp_id(self) -> str: ...
     @property
     def buckets(self) -> Mapping[str, int]: ...
+    @property
+    def lighter(self) -> "Sequence[Treatment | None]": ...
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]: ...
 
 
@@ -37,6 +52,8 @@ class Snapshot(Protocol):
 
     @property
     def version(self) -> int: ...
+    @property
+    def ladder(self) -> Sequence[Step]: ...
     def assign(
         self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]
     ) -> Treatment: ...
@@ -61,6 +78,13 @@ class RankInput:
     @property
     def inline(self) -> Inline:
         return Inline(self.user_id, self.ids, self.user, self.context, self.item_columns)
+
+    def first(self, rows: int) -> Self:
+        """The same request for its first `rows` candidates."""
+        if rows >= len(self.ids):
+            return self
+        columns = {name: column[:rows] for name, column in self.item_columns.items()}
+        return replace(self, ids=self.ids[:rows], item_columns=columns)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Score the candidates of one request, from raw values to an order; runs on a worker thread."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from service.features.encoded import Encoded, encode
 from service.features.resolve import missing_names, resolve
 from service.features.store import Fetched
 from service.fusion import Scores, order
+from service.scoring.errors import RunStopped
 from service.scoring.package import LoadedModel
 from service.scoring.ranking import Explained, RankInput, Treatment
 from service.scoring.session import Stop
@@ -42,20 +44,24 @@ def score(
     stop: Stop,
     clock: Callable[[], float],
     asked_at: float,
+    infer_by: float = math.inf,
 ) -> Scored:
     """Read, encode, run, fuse and order. `asked_at`: when this was handed over, on `clock`.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
-        RunFailed, RunStopped: see Session.run.
+        RunStopped: `stop` was set, or inference could not begin before the instant `infer_by`.
+        RunFailed: see Session.run.
     """
     stages, rows = Stages(clock), len(request.ids)
-    stages.waited("wait", since=asked_at)
+    stages.waited("queue", since=asked_at)
     with stages.timed("encode"):
         records = fetched.read()
         encoded = encode(model.schema, resolve(model.schema, request.inline, records))
-    with stages.timed("run"):
         heads = model.session.run(encoded.blocks, stop)
+    if clock() > infer_by:
+        raise RunStopped
+    with stages.timed("infer"):
     with stages.timed("fuse"):
         scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
         whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])

@@ -5,16 +5,18 @@ Knows nothing of HTTP. What awaits is here; what computes is in `scored`, on a w
 
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
 
-import numpy as np
 import structlog
 
-from service.contract.encode import Counts
 from service.features.errors import StoreUnavailable
 from service.features.resolve import needs_store
 from service.features.store import FeatureStore, Fetched
-from service.scoring.errors import RunFailed
+from service.scoring.admission import Admission, Ticket
+from service.scoring.answers import in_input_order, ranked
+from service.scoring.cost import FEATURES, CostModel
+from service.scoring.errors import NotScored, RunFailed, RunStopped
+from service.scoring.ladder import INPUT_ORDER, Choice, choose
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
 from service.scoring.ranking import RankInput, RankOutput, Snapshot, Treatment
@@ -25,8 +27,36 @@ from service.scoring.workers import Late, Workers
 
 log = structlog.get_logger(__name__)
 
-DEADLINE, FEATURE_STORE, BAD_FEATURE = "deadline", "feature_store", "bad_feature"
-INVALID_SCORE, MODEL_FAILED, MODEL_MISSING = "invalid_score", "model_failed", "model_missing"
+DEADLINE, FEATURE_STORE = "deadline", "feature_store"
+MODEL_FAILED, MODEL_MISSING = "model_failed", "model_missing"
+FEWER_CANDIDATES, LIGHTER_MODEL = "fewer_candidates", "lighter_model"
+
+
+@dataclass
+class _Ranking:
+    """One request on its way. `degraded`: reason -> candidates, as found so far."""
+
+    request: RankInput
+    snapshot: Snapshot
+    treatment: Treatment
+    stages: Stages
+    degraded: dict[str, int] = field(default_factory=dict)
+
+    def unscored(self, reason: str) -> RankOutput:
+        """The input order, if the plan's ladder allows it.
+
+        Raises:
+            NotScored: it does not.
+        """
+        rows = len(self.request.ids)
+        ladder = self.snapshot.ladder
+        if not ladder or ladder[-1].step != INPUT_ORDER:
+            raise NotScored(reason, rows)
+        # What was given up on the way to no scores at all no longer matters.
+        kept = {r: n for r, n in self.degraded.items() if r == FEATURE_STORE}
+        return in_input_order(
+            self.request, self.snapshot, self.treatment, self.stages.ms, kept | {reason: rows}
+        )
 
 
 class Scorer:
@@ -45,47 +75,145 @@ class Scorer:
         reserve_s: float = 0.003,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.admission = Admission(workers.threads, clock, reserve_s=reserve_s)
+        self.costs = CostModel(clock)
         self._pool = pool
         self._workers = workers
         self._store = store
-        self._reserve_s = reserve_s
         self._clock = clock
         self._store_answers = True
 
-    async def rank(self, request: RankInput, snapshot: Snapshot) -> RankOutput:
-        """Rank the candidates, or answer them in input order with the reason why not.
+    async def rank(
+        self, request: RankInput, snapshot: Snapshot, ticket: Ticket | None = None
+    ) -> RankOutput:
+        """Rank the candidates, or as many as there is time for, and say what was given up.
+
+        `ticket` is this request's, where it was let in before its body was read.
 
         Raises:
             InlineError: a value of the request that its feature cannot take.
+            Overloaded: the requests in progress leave it no time.
+            NotScored: nothing was scored, and the plan does not want the input order then.
         """
         stages = Stages(self._clock)
         with stages.timed("assign"):
             treatment = snapshot.assign(request.user_id, request.request_id, request.context)
-        unscored = partial(_in_input_order, request, snapshot, treatment, stages)
+        ranking = _Ranking(request, snapshot, treatment, stages)
         model = self._pool.get(treatment.model)
         if model is None:
-            return unscored({MODEL_MISSING: len(request.ids)})
+            return ranking.unscored(MODEL_MISSING)
         if not request.ids:
-            return unscored({}, heads=model.manifest.head_names)
-
-        finish_at = request.deadline - self._reserve_s
-        if self._clock() >= finish_at:
-            return unscored({DEADLINE: len(request.ids)})
-        with stages.timed("features"):
-            fetched = await self._fetch(request, model, finish_at)
-        degraded = {} if fetched is not None else {FEATURE_STORE: len(request.ids)}
-        fetched = fetched or Fetched.nothing(len(request.ids))
-        stop = Stop()
-        now = self._clock()
-        work = partial(score, request, treatment, model, fetched, stop, self._clock, now)
+            heads = model.manifest.head_names
+            return in_input_order(request, snapshot, treatment, stages.ms, {}, heads)
+        own = ticket or self.admission.enter(request.deadline - self._clock())
         try:
-            scored = await self._workers.run(work, timeout_s=finish_at - now, stop=stop.set)
-        except Late:
-            return unscored(degraded | {DEADLINE: len(request.ids)})
+            return await self._rank(ranking, own)
+        finally:
+            if ticket is None:
+                own.leave()
+
+    async def _rank(self, ranking: _Ranking, ticket: Ticket) -> RankOutput:
+        request = ranking.request
+        finish_at = request.deadline - self.admission.reserve_s
+        if self._clock() >= finish_at:
+            return ranking.unscored(DEADLINE)
+        self.admission.settle(ticket, finish_at)
+        choice = self._choose(ranking, ticket, finish_at)
+        if choice is None:
+            return ranking.unscored(DEADLINE)
+        ticket.expect(choice.work_s, finish_at)
+        model = self._pool.get(choice.treatment.model)
+        assert model is not None, "a choice names a loaded model"
+        asked = request.first(choice.rows)
+        if choice.rows < len(request.ids):
+            ranking.degraded[FEWER_CANDIDATES] = len(request.ids) - choice.rows
+        if choice.treatment is not ranking.treatment:
+            ranking.degraded[LIGHTER_MODEL] = choice.rows
+        with ranking.stages.timed("features"):
+            fetched = await self._fetch(asked, model, finish_at)
+        if fetched is None:
+            ranking.degraded[FEATURE_STORE] = choice.rows
+            fetched = Fetched.nothing(choice.rows)
+        try:
+            scored = await self._score(asked, choice, model, fetched, ticket, finish_at)
+        except (Late, RunStopped):
+            return ranking.unscored(DEADLINE)
         except RunFailed as err:
             log.error("model run failed", model=model.id, scene=request.scene, error=str(err))
-            return unscored(degraded | {MODEL_FAILED: len(request.ids)})
-        return _ranked(request, snapshot, treatment, scored, degraded, stages)
+            return ranking.unscored(MODEL_FAILED)
+        self.costs.observe(model.id, choice.rows, {**ranking.stages.ms, **scored.timings_ms})
+        return ranked(
+            request,
+            ranking.snapshot,
+            choice.treatment,
+            scored,
+            ranking.degraded,
+            {**ranking.stages.ms, **scored.timings_ms},
+        )
+
+    def _choose(self, ranking: _Ranking, ticket: Ticket, finish_at: float) -> Choice | None:
+        """How far down its ladder this request must go to be done by `finish_at`."""
+        model, rows = ranking.treatment.model, len(ranking.request.ids)
+        self.admission.saw(rows, self.costs.work(model, rows).mean)
+        # Features are fetched while the work of others is being done.
+        before_s = max(self.admission.wait_s(ticket), self.costs.stage(model, FEATURES, rows))
+        return choose(
+            ranking.snapshot.ladder,
+            ranking.treatment,
+            rows,
+            seconds=finish_at - self._clock() - before_s,
+            costs=self.costs,
+            idle=self.admission.is_idle_but_for(ticket),
+            may_cut=not ranking.request.explain,
+            is_loaded=lambda id_: self._pool.get(id_) is not None,
+        )
+
+    async def _score(
+        self,
+        asked: RankInput,
+        choice: Choice,
+        model: LoadedModel,
+        fetched: Fetched,
+        ticket: Ticket,
+        finish_at: float,
+    ) -> Scored:
+        """Score on a worker thread; costs are checked again before encoding and before inference.
+
+        Raises:
+            Late, RunStopped: it could not be done by `finish_at`, or would not have been.
+            InlineError, RunFailed: see `score`.
+        """
+        rows, now, stop = choice.rows, self._clock(), Stop()
+        begin_by = infer_by = float("inf")
+        if not choice.is_trial:
+            begin_by = finish_at - self.costs.work(model.id, rows).mean
+            infer_by = finish_at - self.costs.stage(model.id, "infer", rows)
+
+        def work() -> tuple[Scored, float]:
+            if self._clock() > begin_by:
+                raise Late
+            scored = score(
+                asked, choice.treatment, model, fetched, stop, self._clock, now, infer_by
+            )
+            return scored, self._clock()
+
+        def stopped() -> None:
+            stop.set()
+            self.admission.was_late(self._clock() - finish_at)
+
+        if now >= finish_at:
+            raise Late
+        turn = _Turn(ticket, lambda seconds: self._learn_late(model.id, rows, stop, seconds))
+        ticket.hand_over()
+        scored, done_at = await self._workers.run(
+            work, timeout_s=finish_at - now, stop=stopped, turn=turn
+        )
+        self.admission.was_late(self._clock() - done_at)
+        return scored
+
+    def _learn_late(self, model: str, rows: int, stop: Stop, seconds: float) -> None:
+        if stop.is_set:
+            self.costs.observe_stopped(model, rows, seconds)
 
     async def _fetch(
         self, request: RankInput, model: LoadedModel, finish_at: float
@@ -109,46 +237,17 @@ class Scorer:
         return fetched
 
 
-def _ranked(
-    request: RankInput,
-    snapshot: Snapshot,
-    treatment: Treatment,
-    scored: Scored,
-    degraded: dict[str, int],
-    stages: Stages,
-) -> RankOutput:
-    found = {BAD_FEATURE: scored.bad_features, INVALID_SCORE: int((~scored.valid).sum())}
-    return RankOutput(
-        order=scored.order[: request.limit],
-        scores=scored.scores,
-        valid=scored.valid,
-        heads=scored.heads if request.heads or request.explain else {},
-        treatment=treatment,
-        plan=snapshot.version,
-        degraded=degraded | {reason: count for reason, count in found.items() if count},
-        counts=scored.counts,
-        timings_ms={**stages.ms, **scored.timings_ms},
-        explained=scored.explained,
-    )
+@dataclass(frozen=True)
+class _Turn:
+    """A ticket at the workers. `learn` is told how long work took that began."""
 
+    ticket: Ticket
+    learn: Callable[[float], None]
 
-def _in_input_order(
-    request: RankInput,
-    snapshot: Snapshot,
-    treatment: Treatment,
-    stages: Stages,
-    degraded: dict[str, int],
-    heads: tuple[str, ...] = (),
-) -> RankOutput:
-    rows = len(request.ids)
-    return RankOutput(
-        order=np.arange(rows)[: request.limit],
-        scores=np.full(rows, np.nan),
-        valid=np.zeros(rows, bool),
-        heads={name: np.zeros(rows, np.float32) for name in heads},
-        treatment=treatment,
-        plan=snapshot.version,
-        degraded=degraded,
-        counts=Counts(),
-        timings_ms=stages.ms,
-    )
+    def started(self) -> None:
+        self.ticket.started()
+
+    def finished(self) -> None:
+        self.ticket.finished()
+        if self.ticket.started_at is not None and self.ticket.ended_at is not None:
+            self.learn(self.ticket.ended_at - self.ticket.started_at)

@@ -78,7 +78,7 @@ def test_metrics_count_what_requests_met(service):
 
     assert grew("finerank_requests_total", scene="feed", status="200") == 1
     assert grew("finerank_request_seconds_count", scene="feed") == 1
-    assert grew("finerank_stage_seconds_count", stage="run") == 1
+    assert grew("finerank_stage_seconds_count", stage="infer") == 1
     assert grew("finerank_candidates_sum", scene="feed") == 2
     assert grew("finerank_features_defaulted_total", scene="feed", feature="videolen_s") == 2
     assert grew("finerank_features_out_of_vocabulary_total", scene="feed", feature="item_id") == 1

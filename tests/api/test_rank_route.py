@@ -152,7 +152,7 @@ def test_a_request_id_that_no_header_can_hold_is_escaped(service, request_id):
 def test_server_timing_names_every_stage(service):
     timing = service.rank(COLUMNS).headers["server-timing"]
     stages = dict(part.split(";dur=") for part in timing.split(", "))
-    expected = ["decode", "assign", "features", "encode", "run", "fuse", "reply"]
+    expected = ["parse", "assign", "features", "encode", "infer", "fuse", "reply"]
     assert [stage for stage in stages if stage in expected] == expected
     assert all(float(ms) >= 0 for ms in stages.values())
 

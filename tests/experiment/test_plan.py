@@ -70,7 +70,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(path: str, pointer: str,
     assert (pointer, message) in findings(plan((path, {})))
 
 
-@pytest.mark.parametrize("key", ["ladder", "guardrails", "shadow", "rerank", "input"])
+@pytest.mark.parametrize("key", ["guardrails", "shadow", "rerank", "input"])
 def test_a_reserved_key_is_refused_as_reserved(key: str):
     expected = (f"/{key}", f"the key {key!r} is reserved and not supported by this version")
     assert findings(plan((key, {}))) == [expected]
@@ -159,4 +159,4 @@ def test_all_findings_are_told_at_once_errors_first():
     error = PlanInvalid([Finding("warning", "/b", "late"), Finding("error", "/a", "wrong")])
     assert [f.severity for f in error.findings] == ["error", "warning"]
     assert str(error) == "/a: wrong; /b: late"
-    assert len(findings(plan(("shadow", 1), ("ladder", 1)))) == 2
+    assert len(findings(plan(("shadow", 1), ("rerank", 1)))) == 2

@@ -310,7 +310,7 @@ async def test_stages_are_timed_once_each_and_fit_into_the_request(
         started = time.monotonic()
         output = await scorer.rank(asked(50, explain=True), compiled(models))
         took_ms = (time.monotonic() - started) * 1000
-    stages = ["assign", "features", "wait", "encode", "run", "fuse", "explain"]
+    stages = ["assign", "features", "queue", "encode", "infer", "fuse", "explain"]
     assert list(output.timings_ms) == stages
     assert 0 <= sum(output.timings_ms.values()) <= took_ms
 

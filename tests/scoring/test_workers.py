@@ -20,6 +20,20 @@ def never() -> None:
     pytest.fail("nobody should have been told to stop")
 
 
+async def occupied(workers: Workers, let_go: threading.Event) -> "asyncio.Task[bool]":
+    """The only thread, busy until `let_go` is set."""
+    begun = threading.Event()
+
+    def work() -> bool:
+        begun.set()
+        return let_go.wait(10)
+
+    task = asyncio.create_task(workers.run(work, timeout_s=10, stop=let_go.set))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    return task
+
+
 async def test_work_runs_on_a_scoring_thread(workers: Workers) -> None:
     name = await workers.run(lambda: threading.current_thread().name, timeout_s=10, stop=never)
     assert name.startswith("score")
@@ -48,8 +62,7 @@ async def test_work_whose_time_is_up_before_a_thread_is_free_never_starts(
     workers: Workers,
 ) -> None:
     let_go, started = threading.Event(), []
-    first = asyncio.create_task(workers.run(lambda: let_go.wait(10), timeout_s=10, stop=let_go.set))
-    await asyncio.sleep(0)
+    first = await occupied(workers, let_go)
     with pytest.raises(Late):
         await workers.run(lambda: started.append(1), timeout_s=0.01, stop=lambda: None)
     let_go.set()
@@ -84,3 +97,54 @@ async def test_no_more_work_at_once_than_threads() -> None:
     await asyncio.gather(*(workers.run(work, timeout_s=10, stop=never) for _ in range(12)))
     assert most <= 2
     workers.close()
+
+
+async def test_urgent_work_goes_before_patient_work_that_came_earlier(workers: Workers) -> None:
+    let_go, done = threading.Event(), []
+    first = await occupied(workers, let_go)
+    rest = [
+        asyncio.create_task(workers.run(lambda n=n: done.append(n), timeout_s=n, stop=never))
+        for n in (30, 10, 20)
+    ]
+    await asyncio.sleep(0)
+    let_go.set()
+    await asyncio.gather(first, *rest)
+    assert done == [10, 20, 30]
+
+
+class Told:
+    """A turn that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.over = asyncio.Event()
+
+    def started(self) -> None:
+        self.events.append("started")
+
+    def finished(self) -> None:
+        self.events.append("finished")
+        self.over.set()
+
+
+async def test_turn_ends_when_the_work_does_not_when_the_caller_stops_waiting(
+    workers: Workers,
+) -> None:
+    let_go, told = threading.Event(), Told()
+    with pytest.raises(Late):
+        await workers.run(lambda: let_go.wait(10), timeout_s=0.2, stop=lambda: None, turn=told)
+    assert told.events == ["started"]
+    let_go.set()
+    await told.over.wait()
+    assert told.events == ["started", "finished"]
+
+
+async def test_turn_of_work_that_never_began_ends_too(workers: Workers) -> None:
+    let_go, told = threading.Event(), Told()
+    first = await occupied(workers, let_go)
+    with pytest.raises(Late):
+        await workers.run(never, timeout_s=0.01, stop=lambda: None, turn=told)
+    await told.over.wait()
+    assert told.events == ["finished"]
+    let_go.set()
+    await first

@@ -1,0 +1,220 @@
+"""Which requests are let in: what is accepted is counted in seconds of work, not in requests.
+
+Two questions, kept apart. *Load*: does the work accepted so far leave time for one more request of
+the usual size? If not, the service is overloaded and refuses, before it has read a body. *Wait*:
+how long until a thread is free for this request, whatever the cause? That decides how far down its
+ladder an accepted request goes. A stall (threads far beyond what their work should take) is no
+overload: refusing would not shorten it, so requests are let in and answered degraded.
+"""
+
+import math
+from collections.abc import Callable
+
+LEAST_BYTES_A_CANDIDATE = 4  # `"a",`
+
+_STALL_FACTOR = 3.0  # work that takes this many times longer than predicted …
+_STALL_S = 0.010  # … and this much longer stands still
+_TYPICAL_WEIGHT = 0.05
+_LAG_DECAY = 0.95
+_LARGEST_LAG_S = 0.010
+
+
+class Overloaded(Exception):
+    """No time is left for one more request; the sentence says what fills it."""
+
+    def __init__(self, sentence: str, retry_after_s: int = 1) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class Ticket:
+    """One accepted request, and the work it brings. Used on the event loop, `started` excepted."""
+
+    def __init__(
+        self, admission: "Admission", arrived_at: float, finish_at: float, work_s: float
+    ) -> None:
+        self._admission = admission
+        self.arrived_at = arrived_at
+        self.finish_at = finish_at  # by now the work must be done, the reserve is left
+        self.work_s = work_s  # in full, as far as it is known
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self._holds = 1
+
+    def expect(self, work_s: float, finish_at: float) -> None:
+        """What this request really brings, once its body and its plan are known."""
+        self.work_s, self.finish_at = work_s, finish_at
+
+    def hand_over(self) -> None:
+        """To the workers: this ticket stays until they are done with it, even unwaited for."""
+        self._holds += 1
+
+    def started(self) -> None:
+        self.started_at = self._admission.clock()
+
+    def finished(self) -> None:
+        self.ended_at = self._admission.clock()
+        self.leave()
+
+    def leave(self) -> None:
+        """The request is answered."""
+        self._holds -= 1
+        if self._holds == 0:
+            self._admission.forget(self)
+
+
+class Admission:
+    """The requests in progress. Knows neither bodies nor models; used on the event loop only.
+
+    Args:
+        threads: how many requests are worked on at once.
+        most_requests: in progress at most, whatever they cost.
+        reserve_s: kept before each deadline for writing and sending the answer; what the event loop
+            was late by recently comes on top.
+        clock: the one of all instants here.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        clock: Callable[[], float],
+        *,
+        reserve_s: float = 0.003,
+        most_requests: int = 256,
+    ) -> None:
+        self.clock = clock
+        self.typical_s = 0.0  # work of a usual request; 0 until one was seen
+        self._typical_rows = 1.0
+        self._threads = threads
+        self._reserve_s = reserve_s
+        self._most_requests = most_requests
+        self._lag_s = 0.0
+        self._tickets: dict[Ticket, None] = {}
+
+    @property
+    def reserve_s(self) -> float:
+        return self._reserve_s + self._lag_s
+
+    @property
+    def in_progress(self) -> int:
+        return len(self._tickets)
+
+    def enter(self, timeout_s: float, body_bytes: int | None = None) -> Ticket:
+        """Let a request in that must be answered within `timeout_s`.
+
+        `body_bytes` bounds how much work it can bring, before anybody has read it.
+
+        Raises:
+            Overloaded: the work that is accepted leaves it no time.
+        """
+        now = self.clock()
+        finish_at = now + timeout_s - self.reserve_s
+        work_s = self._usual_s(body_bytes)
+        self._require_room(now, finish_at, work_s, None)
+        ticket = Ticket(self, now, finish_at, work_s)
+        self._tickets[ticket] = None
+        return ticket
+
+    def settle(self, ticket: Ticket, finish_at: float) -> None:
+        """Ask again for a request that turned out to be in more of a hurry than it was let in for.
+
+        Raises:
+            Overloaded: as `enter` does.
+        """
+        if finish_at < ticket.finish_at:
+            ticket.finish_at = finish_at
+            self._require_room(self.clock(), finish_at, ticket.work_s, ticket)
+
+    def forget(self, ticket: Ticket) -> None:
+        self._tickets.pop(ticket, None)
+
+    def saw(self, rows: int, work_s: float) -> None:
+        """Note what a request brings in full, so that the next ones are let in by it."""
+        weight = _TYPICAL_WEIGHT if self.typical_s else 1.0
+        self.typical_s += weight * (work_s - self.typical_s)
+        self._typical_rows += weight * (rows - self._typical_rows)
+
+    def was_late(self, seconds: float) -> None:
+        """Note how late the event loop was to pick up an answer: replies will be, too."""
+        self._lag_s = max(self._lag_s * _LAG_DECAY, min(seconds, _LARGEST_LAG_S))
+
+    def wait_s(self, ticket: Ticket) -> float:
+        """Seconds until a thread is likely to be free for a ticket."""
+        now = self.clock()
+        return self._ahead_s(now, ticket.finish_at, ticket, self._remaining_s)
+
+    def is_idle_but_for(self, ticket: Ticket) -> bool:
+        """Whether no other request brings work."""
+        return all(t is ticket or t.ended_at is not None for t in self._tickets)
+
+    def backlog_s(self) -> float:
+        """Seconds of accepted work, per thread."""
+        return self._ahead_s(self.clock(), math.inf, None, _healthy_remaining_s)
+
+    def _usual_s(self, body_bytes: int | None) -> float:
+        """Work of a usual request, less where so short a body cannot hold as many candidates."""
+        if body_bytes is None:
+            return self.typical_s
+        most_rows = body_bytes / LEAST_BYTES_A_CANDIDATE
+        return self.typical_s * min(most_rows / max(self._typical_rows, 1.0), 1.0)
+
+    def _require_room(
+        self, now: float, finish_at: float, work_s: float, ticket: Ticket | None
+    ) -> None:
+        # Those whose time is up are answered or leave by themselves: a body that never comes.
+        current = [t for t in self._tickets if t is not ticket and now < t.finish_at]
+        if len(current) >= self._most_requests:
+            raise Overloaded(
+                f"{len(current)} requests are in progress; at most {self._most_requests} are"
+            )
+        ahead_s = self._ahead_s(now, finish_at, ticket, _healthy_remaining_s)
+        if ahead_s == 0 or now + ahead_s + work_s <= finish_at or self._stands_still(now):
+            return
+        raise Overloaded(
+            f"the work accepted so far takes {ahead_s * 1000:.0f} ms and one more"
+            f" request {work_s * 1000:.0f} ms; {(finish_at - now) * 1000:.0f} ms are left"
+        )
+
+    def _ahead_s(
+        self,
+        now: float,
+        finish_at: float,
+        ticket: Ticket | None,
+        remaining_s: Callable[[Ticket, float], float],
+    ) -> float:
+        """Seconds until a thread is free: 0 while one is, else all work over all threads."""
+        work = [
+            remaining_s(t, now)
+            for t in self._tickets
+            # the most urgent goes first: later deadlines are not ahead, unless they run already
+            if t is not ticket and (t.started_at is not None or t.finish_at <= finish_at)
+        ]
+        work = [seconds for seconds in work if seconds > 0]
+        return 0.0 if len(work) < self._threads else sum(work) / self._threads
+
+    def _remaining_s(self, ticket: Ticket, now: float) -> float:
+        """What is left of a ticket's work. Overdue work is expected to last as long again."""
+        left = _healthy_remaining_s(ticket, now)
+        if ticket.started_at is None or ticket.ended_at is not None:
+            return left
+        return max(left, now - ticket.started_at - ticket.work_s)
+
+    def _stands_still(self, now: float) -> bool:
+        """Whether every thread is far beyond what its work should have taken."""
+        running = [
+            (now - t.started_at, t.work_s)
+            for t in self._tickets
+            if t.started_at is not None and t.ended_at is None
+        ]
+        return len(running) >= self._threads and all(
+            elapsed > _STALL_FACTOR * work_s + _STALL_S for elapsed, work_s in running
+        )
+
+
+def _healthy_remaining_s(ticket: Ticket, now: float) -> float:
+    """What is left of a ticket's work if nothing is wrong."""
+    if ticket.ended_at is not None:
+        return 0.0
+    if ticket.started_at is not None:
+        return max(ticket.work_s - (now - ticket.started_at), 0.0)
+    return ticket.work_s if now < ticket.finish_at else 0.0

@@ -1,0 +1,130 @@
+"""What scoring costs, learned while it happens: seconds by model, stage and rows.
+
+A stage takes about a + b·rows seconds. Both are followed by exponentially weighted moments, so that
+a machine that becomes slower or faster is noticed within some dozen requests, and one outlier (a
+stall) moves a prediction by a bounded factor only.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+# stage -> seconds a row while nothing has been measured: a small multi-task network on one core
+UNMEASURED_S: Mapping[str, float] = {"encode": 4e-6, "infer": 20e-6, "fuse": 1e-6}
+FEATURES = "features"  # waited for beside the work of others, so not part of the work
+
+_WEIGHT = 0.1  # of the newest observation, once there are ten
+_LARGEST_STEP = 4.0  # an observation beyond this multiple of its prediction counts as this multiple
+_DEVIATIONS = 2.0
+_RIDGE = 0.1  # of mean rows: below this spread of rows, time is taken to grow from nothing
+_MOST_MODELS = 64
+_CONFIDENT = 5  # observations before outliers are bounded
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted seconds: as expected, and what is seldom exceeded."""
+
+    mean: float
+    high: float
+
+
+class Estimate:
+    """Seconds against rows for one stage of one model."""
+
+    def __init__(self, s_per_row: float = 0.0) -> None:
+        self._seen = 0
+        self._rows = 1.0
+        self._seconds = s_per_row
+        self._variance = self._covariance = 0.0
+        self.deviation = 0.0  # mean absolute error of the predictions, in s
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Learn from one run of the stage."""
+        expected = self.mean(rows)
+        if self._seen >= _CONFIDENT:
+            seconds = min(seconds, _LARGEST_STEP * (expected + self.deviation))
+        self._seen += 1
+        weight = max(_WEIGHT, 1 / self._seen)
+        off_rows, off_seconds = rows - self._rows, seconds - self._seconds
+        self._rows += weight * off_rows
+        self._seconds += weight * off_seconds
+        self._variance = (1 - weight) * (self._variance + weight * off_rows**2)
+        self._covariance = (1 - weight) * (self._covariance + weight * off_rows * off_seconds)
+        error = abs(seconds - expected) if self._seen > 1 else seconds / 4
+        self.deviation += weight * (error - self.deviation)
+
+    def mean(self, rows: int) -> float:
+        """Expected seconds; never negative, and never falling with rows."""
+        per_row = self._seconds / max(self._rows, 1.0)
+        ridge = (_RIDGE * self._rows) ** 2 + 1e-9
+        slope = (self._covariance + ridge * per_row) / (self._variance + ridge)
+        # A slope above seconds ÷ rows would mean a negative fixed part.
+        slope = min(max(slope, 0.0), per_row)
+        return self._seconds + slope * (rows - self._rows)
+
+
+class CostModel:
+    """Costs of all models. Observed on the event loop; predictions may be read on any thread."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._models: OrderedDict[str, dict[str, Estimate]] = OrderedDict()
+        self._observed_at: dict[str, float] = {}
+
+    def observe(self, model: str, rows: int, timings_ms: Mapping[str, float]) -> None:
+        """Learn from the stages of one request; stages that cost no thread are left out."""
+        stages = self._stages(model)
+        for stage, estimate in stages.items():
+            if stage in timings_ms:
+                estimate.observe(rows, timings_ms[stage] / 1000)
+        if "infer" in timings_ms:
+            self._observed_at[model] = self._clock()
+
+    def observe_stopped(self, model: str, rows: int, seconds: float) -> None:
+        """Learn from work that was stopped after `seconds`: it takes at least that long."""
+        if seconds > self.work(model, rows).mean:
+            encoding = self._stages(model)["encode"].mean(rows)
+            self.observe(model, rows, {"infer": (seconds - encoding) * 1000})
+
+    def work(self, model: str, rows: int) -> Cost:
+        """What a worker thread is busy with for one request."""
+        stages = [e for name, e in self._stages(model).items() if name != FEATURES]
+        mean = sum(e.mean(rows) for e in stages)
+        return Cost(mean, mean + _DEVIATIONS * sqrt(sum(e.deviation**2 for e in stages)))
+
+    def stage(self, model: str, stage: str, rows: int) -> float:
+        """Expected seconds of one stage."""
+        return self._stages(model)[stage].mean(rows)
+
+    def unmeasured_s(self, model: str) -> float:
+        """Seconds since this model was last measured; 0 for one that never was."""
+        seen = self._observed_at.get(model)
+        return 0.0 if seen is None else self._clock() - seen
+
+    def most_rows(self, model: str, seconds: float, rows: int) -> int:
+        """How many of `rows` are seldom late within `seconds`."""
+        fits, too_many = 0, rows + 1
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            if self.work(model, middle).high <= seconds:
+                fits = middle
+            else:
+                too_many = middle
+        return fits
+
+    def predictions(self, rows: int) -> dict[str, float]:
+        """Model -> expected seconds of work for `rows`, for those that were measured."""
+        return {model: self.work(model, rows).mean for model in self._observed_at}
+
+    def _stages(self, model: str) -> dict[str, Estimate]:
+        stages = self._models.get(model)
+        if stages is None:
+            stages = {name: Estimate(per_row) for name, per_row in UNMEASURED_S.items()}
+            stages[FEATURES] = Estimate()
+            self._models[model] = stages
+            while len(self._models) > _MOST_MODELS:
+                gone, _ = self._models.popitem(last=False)
+                self._observed_at.pop(gone, None)
+        return stages
