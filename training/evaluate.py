@@ -46,7 +46,7 @@ def evaluate(
     """
     ref = ModelRef.parse(reference)
     model = load_package(
-        repository, ref.name, repository.resolve(ref), threads=cpu_budget().threads
+        repository, ref.name, repository.resolve(ref), cpu_budget().threads, whole=True
     )
     config = parse_config(
         model.manifest.training.config, name=model.manifest.name, source=f"{model.id}/manifest.json"
@@ -110,7 +110,7 @@ def _score(
 ) -> dict[str, NDArray[np.float32]]:
     starts = range(0, rows, BATCH)
     runs = [
-        model.session.run({name: block[at : at + BATCH] for name, block in encoded.items()})
+        model.graphs.run({name: block[at : at + BATCH] for name, block in encoded.items()})
         for at in track(starts, description="scoring", console=console, transient=True)
     ]
     return {head: np.concatenate([run[head] for run in runs]) for head in model.manifest.head_names}

@@ -1,22 +1,20 @@
 """A trained ranker -> one ONNX file with one named output a head, proved equal to PyTorch before anyone sees it."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
 from service.contract.encode import Array
 from service.contract.features import FeatureSchema
 from service.contract.manifest import Parity
+from service.scoring.graphs import WholeGraph
 from service.scoring.session import Session
+from training.export_cut import Cut, export_cut
 from training.rankers.ranker import Heads
+from training.to_onnx import to_onnx
 
 PARITY_BATCHES = (1, 7, 300)
 TOLERANCE = 1e-5
@@ -29,11 +27,12 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Graph:
-    """A finished `model.onnx` and what was measured on it."""
+    """A finished `model.onnx`, what was measured on it, and the same cut into three."""
 
     content: bytes
     opset: int
     parity: Parity
+    cut: Cut
 
 
 def export_graph(heads: Heads, schema: FeatureSchema, inputs: Mapping[str, Array]) -> Graph:
@@ -47,15 +46,17 @@ def export_graph(heads: Heads, schema: FeatureSchema, inputs: Mapping[str, Array
         ExportError: over 1.9 GB, or a head that ONNX Runtime computes differently.
     """
     heads.eval()
-    model = _to_onnx(heads, schema)
+    blocks = {name: (dtype, width) for name, (_, dtype, width) in schema.inputs.items()}
+    model = to_onnx(heads, blocks, list(heads.heads))
     check_size(model.ByteSize())
     content = model.SerializeToString()
     session = Session(content)
-    session.check_signature(schema, heads.heads)
-    parity = _measure(heads, session, schema, inputs)
+    whole = WholeGraph(session, schema, heads.heads)
+    parity = _measure(heads, whole, schema, inputs)
     check_parity(parity)
+    parts = export_cut(heads, schema, whole, inputs)
     opset = next(o.version for o in model.opset_import if o.domain == "")
-    return Graph(content, opset, parity)
+    return Graph(content, opset, parity, parts)
 
 
 def check_size(size: int) -> None:
@@ -84,61 +85,16 @@ def run_heads(heads: Heads, inputs: Mapping[str, Array]) -> dict[str, NDArray[np
     return {name: value.numpy() for name, value in zip(heads.heads, values, strict=True)}
 
 
-def _to_onnx(heads: Heads, schema: FeatureSchema) -> onnx.ModelProto:
-    example = tuple(
-        torch.zeros(3, width, dtype=getattr(torch, dtype))
-        for _, dtype, width in schema.inputs.values()
-    )
-    batch = torch.export.Dim("batch", min=1, max=2**20)
-    with _quiet():
-        program = torch.onnx.export(
-            heads,
-            example,
-            dynamo=True,
-            input_names=list(schema.inputs),
-            output_names=list(heads.heads),
-            dynamic_shapes=(tuple({0: batch} for _ in example),),
-            external_data=False,
-            verbose=False,
-        )
-    model = program.model_proto
-    _forget_origins(model)
-    return model
-
-
-def _forget_origins(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes: they hold paths and source lines of this machine."""
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for tensor in graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
-
-
 def _measure(
-    heads: Heads, session: Session, schema: FeatureSchema, inputs: Mapping[str, Array]
+    heads: Heads, whole: WholeGraph, schema: FeatureSchema, inputs: Mapping[str, Array]
 ) -> Parity:
     worst = dict.fromkeys(heads.heads, 0.0)
     for size in PARITY_BATCHES:
-        batch = {name: np.resize(inputs[name], (size, w)) for name, (_, _, w) in schema.inputs.items()}
-        expected, found = run_heads(heads, batch), session.run(batch)
+        batch = {
+            name: np.resize(inputs[name], (size, w)) for name, (_, _, w) in schema.inputs.items()
+        }
+        expected, found = run_heads(heads, batch), whole.run(batch)
         for name in worst:
             difference = np.abs(expected[name].astype(np.float64) - found[name]).max()
             worst[name] = max(worst[name], float(difference))
     return Parity(max_abs_difference=worst, tolerance=TOLERANCE, batches=PARITY_BATCHES)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns of operators and axis names that are not ours, and prints its progress."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

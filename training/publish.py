@@ -15,7 +15,7 @@ from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, wri
 from service.contract.heads import Head
 from service.contract.manifest import FILE, Manifest, Training, digest_file
 from service.contract.repository import CHAMPION, Repository
-from service.scoring.package import MODEL_FILE
+from service.scoring.graphs import MODEL_FILE
 from training.config import RunConfig
 from training.config_file import to_document
 from training.data.log import Log
@@ -37,7 +37,9 @@ class Finished:
     graph: Graph
     golden: list[dict[str, Any]]
     validation: Log
-    predictions: Mapping[str, NDArray[np.float32]]  # on the validation rows, by the published weights
+    predictions: Mapping[
+        str, NDArray[np.float32]
+    ]  # on the validation rows, by the published weights
     metrics: Mapping[str, float]
     days: tuple[int, int]
     rows: int
@@ -55,7 +57,9 @@ def publish(finished: Finished, models: Path, *, promote: bool) -> int:
 
 def _write(finished: Finished, draft: Path, version: int) -> None:
     config, graph = finished.config, finished.graph
-    (draft / MODEL_FILE).write_bytes(graph.content)
+    graphs = {MODEL_FILE: graph.content, **graph.cut.files}
+    for file, content in graphs.items():
+        (draft / file).write_bytes(content)
     encoded = encode_raw(finished.schema, finished.golden)
     outputs = run_heads(finished.heads, encoded)
     write_golden(draft, Golden(raw=finished.golden, encoded=encoded, heads=outputs))
@@ -69,6 +73,8 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
         opset=graph.opset,
         files={},
         parity=graph.parity,
+        cut=graph.cut.says,
+        cut_parity=graph.cut.parity,
         training=Training(
             config=to_document(config),
             data_days=finished.days,
@@ -79,7 +85,7 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
     )
     card = model_card(manifest, validate=config.data.validate_, refit=config.train.refit)
     (draft / CARD_FILE).write_text(card)
-    written = (MODEL_FILE, JSON_FILE, NPZ_FILE, CARD_FILE)
+    written = (*graphs, JSON_FILE, NPZ_FILE, CARD_FILE)
     files = {file: digest_file(draft / file) for file in written}
     (draft / FILE).write_text(manifest.model_copy(update={"files": files}).to_json())
 

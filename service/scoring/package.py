@@ -1,7 +1,9 @@
 """Load a model package and refuse it unless it reproduces its own golden rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -12,20 +14,28 @@ from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, rea
 from service.contract.manifest import Manifest, verify_files
 from service.contract.repository import Repository
 from service.scoring.errors import RunFailed
+from service.scoring.graphs import (
+    CUT,
+    CUT_FILES,
+    MODEL_FILE,
+    USER_SIDES,
+    CutGraphs,
+    Graphs,
+    WholeGraph,
+)
 from service.scoring.session import Heads, Session
 
-MODEL_FILE = "model.onnx"
 VALUE_TOLERANCE = 1e-6
 HEAD_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A package that has proved itself: its manifest, its golden rows and its session."""
+    """A package that has proved itself: its manifest, its golden rows and its graphs."""
 
     manifest: Manifest
     golden: Golden
-    session: Session
+    graphs: Graphs
 
     @property
     def id(self) -> str:
@@ -37,8 +47,12 @@ class LoadedModel:
         return self.manifest.schema_
 
 
-def load_package(repository: Repository, name: str, version: int, threads: int = 1) -> LoadedModel:
+def load_package(
+    repository: Repository, name: str, version: int, threads: int = 1, *, whole: bool = False
+) -> LoadedModel:
     """Verify every digest, load the verified bytes, compare names and replay the golden rows.
+
+    `whole` loads model.onnx where there is a cut, too: it takes rows of many users at once.
 
     Raises:
         PackageError: the sentence names the package, the file and what is wrong.
@@ -46,22 +60,38 @@ def load_package(repository: Repository, name: str, version: int, threads: int =
     """
     manifest = repository.manifest(name, version)
     directory = repository.path(name, version)
-    if unlisted := [f for f in (MODEL_FILE, JSON_FILE, NPZ_FILE) if f not in manifest.files]:
+    cut = manifest.cut == CUT
+    needed = (MODEL_FILE, JSON_FILE, NPZ_FILE, *(CUT_FILES if cut else ()))
+    if unlisted := [f for f in needed if f not in manifest.files]:
         raise PackageError(f"{manifest.id}: the manifest has no digest of {unlisted[0]}")
     verify_files(directory, manifest)
-    try:
-        model = (directory / MODEL_FILE).read_bytes()
-    except OSError as err:
-        raise PackageError(f"{manifest.id}: {MODEL_FILE} cannot be read: {err.strerror}") from err
-    if sha256(model).hexdigest() != manifest.files[MODEL_FILE].sha256:
-        raise PackageError(f"{manifest.id}: {MODEL_FILE} changed while it was being read")
-    session = Session(model, threads, label=f"{manifest.id}/{MODEL_FILE}")
-    session.check_signature(manifest.schema_, manifest.head_names)
-    golden = read_golden(directory)
-    loaded = LoadedModel(manifest, golden, session)
+    graphs = _open_graphs(directory, manifest, threads, cut=cut and not whole)
+    loaded = LoadedModel(manifest, read_golden(directory), graphs)
     _check_tables(loaded)
     _replay(loaded)
     return loaded
+
+
+def _open_graphs(directory: Path, manifest: Manifest, threads: int, *, cut: bool) -> Graphs:
+    def session(file: str) -> Session:
+        content = _read_verified(directory, manifest, file)
+        return Session(content, threads, label=f"{manifest.id}/{file}")
+
+    schema, heads = manifest.schema_, manifest.head_names
+    if not cut:
+        return WholeGraph(session(MODEL_FILE), schema, heads)
+    user, item, rank = map(session, CUT_FILES)
+    return CutGraphs(user, item, rank, schema, heads)
+
+
+def _read_verified(directory: Path, manifest: Manifest, file: str) -> bytes:
+    try:
+        content = (directory / file).read_bytes()
+    except OSError as err:
+        raise PackageError(f"{manifest.id}: {file} cannot be read: {err.strerror}") from err
+    if sha256(content).hexdigest() != manifest.files[file].sha256:
+        raise PackageError(f"{manifest.id}: {file} changed while it was being read")
+    return content
 
 
 def _check_tables(loaded: LoadedModel) -> None:
@@ -74,7 +104,7 @@ def _check_tables(loaded: LoadedModel) -> None:
             ids = [_last_id(schema, f) for f in schema.id_features(side) for _ in range(f.ids)]
             inputs[block][0] = ids
     try:
-        loaded.session.run(inputs)
+        loaded.graphs.run(inputs)
     except RunFailed as err:
         raise PackageError(f"{loaded.id}: the last ids of the vocabularies fail: {err}") from err
 
@@ -108,7 +138,7 @@ def _replay(loaded: LoadedModel) -> None:
             f"{loaded.id}: golden block {name!r}", encoded[name], golden.encoded[name], tolerance
         )
     try:
-        together = loaded.session.run(encoded)
+        together = _beside_each_other(loaded, encoded)
         alone = _one_by_one(loaded, encoded)
     except RunFailed as err:
         raise PackageError(f"{loaded.id}: the golden rows cannot be run: {err}") from err
@@ -118,11 +148,28 @@ def _replay(loaded: LoadedModel) -> None:
         _compare(f"{what}, each row run alone,", alone[head], golden.heads[head], HEAD_TOLERANCE)
 
 
-def _one_by_one(loaded: LoadedModel, encoded: dict[str, Array]) -> Heads:
+def _one_by_one(loaded: LoadedModel, encoded: Mapping[str, Array]) -> Heads:
     """Each golden row alone: a graph that mixes rows (statistics over the minibatch) shows here."""
     rows = range(len(loaded.golden.raw))
-    runs = [loaded.session.run({n: block[r : r + 1] for n, block in encoded.items()}) for r in rows]
-    return {head: np.concatenate([run[head] for run in runs]) for head in loaded.session.heads}
+    runs = [loaded.graphs.run({n: block[r : r + 1] for n, block in encoded.items()}) for r in rows]
+    return {head: np.concatenate([run[head] for run in runs]) for head in runs[0]}
+
+
+def _beside_each_other(loaded: LoadedModel, encoded: Mapping[str, Array]) -> Heads:
+    """Each golden row among all others: as one of its user's candidates, the way it is served."""
+    rows, inputs = range(len(loaded.golden.raw)), loaded.schema.inputs
+    if isinstance(loaded.graphs, WholeGraph):
+        return loaded.graphs.run(encoded)
+    runs = [
+        loaded.graphs.run(
+            {n: b[r : r + 1] if inputs[n][0] in USER_SIDES else b for n, b in encoded.items()}
+        )
+        for r in rows
+    ]
+    return {
+        head: np.array([run[head][r] for r, run in zip(rows, runs, strict=True)])
+        for head in runs[0]
+    }
 
 
 def _compare(what: str, found: Array, expected: Array, tolerance: float) -> None:

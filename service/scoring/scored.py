@@ -58,10 +58,10 @@ def score(
     with stages.timed("encode"):
         records = fetched.read()
         encoded = encode(model.schema, resolve(model.schema, request.inline, records))
-        heads = model.session.run(encoded.blocks, stop)
     if clock() > infer_by:
         raise RunStopped
     with stages.timed("infer"):
+        heads = model.session.run(encoded.blocks, stop)
     with stages.timed("fuse"):
         scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
         whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])

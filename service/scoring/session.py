@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.errors import PackageError
-from service.contract.features import FeatureSchema
 from service.scoring.errors import RunFailed, RunStopped, RuntimeProblem
+from service.scoring.memory_file import as_path
 from service.scoring.model_bytes import refuse_foreign_parts
+from service.scoring.weights import refuse_nan_weights
 
 Array = NDArray[Any]
-Heads = dict[str, NDArray[np.float32]]  # head name -> (rows,)
+Heads = dict[str, NDArray[np.float32]]  # output name -> (rows,), of a part (rows, width)
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _MAX_BYTES = 1_900_000_000  # one protobuf message ends at 2 GB
 _TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
-_LEAST_ROWS = 2
+_ROWS_STEP = 8
 
 
 class Stop:
@@ -60,21 +61,28 @@ class Session:
                 " because protobuf ends at 2 GB"
             )
         refuse_foreign_parts(content, label)
+        refuse_nan_weights(content, label)
         try:
-            self._session = runtime.InferenceSession(
-                content, _options(runtime, threads), providers=_providers(runtime)
-            )
+            # A path: parsing bytes, ONNX Runtime (1.31.1) holds the interpreter lock for 90 ms.
+            with as_path(content) as path:
+                self._session = runtime.InferenceSession(
+                    path, _options(runtime, threads), providers=_providers(runtime)
+                )
         except Exception as err:  # onnxruntime's classes share no base of their own
             raise PackageError(f"{label}: ONNX Runtime refuses it: {_sentence(err)}") from err
         self.label = label
         self.inputs = {i.name: i for i in self._session.get_inputs()}
-        self.heads = tuple(o.name for o in self._session.get_outputs())
+        self.outputs = {o.name: o for o in self._session.get_outputs()}
+        self.heads = tuple(self.outputs)
+        self._fixed = frozenset(n for n, i in self.inputs.items() if isinstance(i.shape[0], int))
 
-    def check_signature(self, schema: FeatureSchema, heads: Iterable[str]) -> None:
-        """Raise PackageError unless inputs and outputs are the schema's blocks and `heads`."""
-        _same_names(f"{self.label}: input", self.inputs, schema.inputs)
-        _same_names(f"{self.label}: head", self.heads, heads)
-        for name, (_, dtype, width) in schema.inputs.items():
+    def check_inputs(self, expected: Mapping[str, tuple[str, int]], *, one_row: str = "") -> None:
+        """Raise PackageError unless the inputs are `expected`: name -> (dtype, width).
+
+        Each takes any number of rows, but `one_row` exactly one.
+        """
+        _same_names(f"{self.label}: input", self.inputs, expected)
+        for name, (dtype, width) in expected.items():
             found = self.inputs[name]
             shape = list(found.shape)
             if found.type != _TYPES[dtype] or len(shape) != 2 or shape[1] != width:
@@ -82,27 +90,49 @@ class Session:
                     f"{self.label}: input {name!r} is {found.type} {shape},"
                     f" the schema encodes {_TYPES[dtype]} (rows, {width})"
                 )
-            if isinstance(shape[0], int):
+            if name == one_row and shape[0] != 1:
+                raise PackageError(f"{self.label}: input {name!r} takes {shape[0]} rows, not 1")
+            if name != one_row and isinstance(shape[0], int):
                 raise PackageError(
                     f"{self.label}: input {name!r} takes exactly {shape[0]} rows;"
                     " the number of rows must be free"
                 )
-        for output in self._session.get_outputs():
+
+    def check_heads(self, heads: Iterable[str]) -> None:
+        """Raise PackageError unless the outputs are `heads`, (rows,) float32 each."""
+        _same_names(f"{self.label}: head", self.heads, heads)
+        for output in self.outputs.values():
             if output.type != "tensor(float)" or len(output.shape) != 1:
                 raise PackageError(
                     f"{self.label}: head {output.name!r} is {output.type} {list(output.shape)},"
                     " not tensor(float) (rows,)"
                 )
 
+    def check_part(self, name: str) -> int:
+        """The width P of the one output `name`, (rows, P) float32.
+
+        Raises:
+            PackageError: it is something else.
+        """
+        _same_names(f"{self.label}: output", self.outputs, [name])
+        output = self.outputs[name]
+        shape = list(output.shape)
+        if output.type != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
+            raise PackageError(
+                f"{self.label}: output {name!r} is {output.type} {shape},"
+                " not tensor(float) (rows, a fixed width)"
+            )
+        return shape[1]
+
     def run(self, inputs: Mapping[str, Array], stop: Stop | None = None) -> Heads:
-        """Score rows.
+        """Run rows.
 
         Args:
             inputs: input name -> (rows, width), C-ordered; a block of one row is for all rows.
             stop: ends this run early when set.
 
         Returns:
-            head name -> (rows,) float32.
+            output name -> (rows, …) float32: heads, or a part.
 
         Raises:
             RunStopped: `stop` was set.
@@ -110,10 +140,17 @@ class Session:
         """
         rows = max(len(block) for block in inputs.values())
         if rows == 0:
-            return {name: np.zeros(0, np.float32) for name in self.heads}
-        # One row alone is multiplied by another kernel, which rounds differently.
-        wide = max(rows, _LEAST_ROWS)
-        fed = {name: _repeat_last(block, wide) for name, block in inputs.items()}
+            return {
+                name: np.zeros((0, *output.shape[1:]), np.float32)
+                for name, output in self.outputs.items()
+            }
+        # Logarithms and the like are computed several at a time, those left over at the end (and one
+        # row alone in a MatMul) by other routines, which round differently: leave nothing over.
+        wide = -(-rows // _ROWS_STEP) * _ROWS_STEP
+        fed = {
+            name: block if name in self._fixed else _repeat_last(block, wide)
+            for name, block in inputs.items()
+        }
         if stop is not None and stop.is_set:
             raise RunStopped
         try:

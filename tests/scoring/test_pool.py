@@ -142,7 +142,7 @@ async def test_dropped_model_still_answers_the_request_that_holds_it(
     pool.retain([])
     assert pool.ids == ()
     inputs = {name: block[:2] for name, block in held.golden.encoded.items()}
-    assert set(held.session.run(inputs)) == set(held.manifest.head_names)
+    assert set(held.graphs.run(inputs)) == set(held.manifest.head_names)
 
 
 async def test_cancelled_caller_does_not_cancel_the_load_of_another(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.contract.errors import PackageError
 from service.scoring.errors import RunFailed, RunStopped, RuntimeProblem
+from service.scoring.graphs import WholeGraph
 from service.scoring.session import Session, Stop, check_installed
 from tests.scoring.graphs import HEADS, SCHEMA, tiny_graph
 from tests.scoring.packages import publish_tiny
@@ -126,12 +127,12 @@ def test_run_that_is_not_stopped_gives_what_a_plain_run_gives(session: Session) 
 
 def refusal(model: Any, heads: tuple[str, ...] = HEADS) -> str:
     with pytest.raises(PackageError) as caught:
-        Session(model.SerializeToString()).check_signature(SCHEMA, heads)
+        WholeGraph(Session(model.SerializeToString()), SCHEMA, heads)
     return str(caught.value)
 
 
 def test_signature_of_the_manifest_is_accepted(session: Session) -> None:
-    session.check_signature(SCHEMA, HEADS)
+    WholeGraph(session, SCHEMA, HEADS)
 
 
 def test_missing_head_is_named() -> None:
@@ -230,3 +231,18 @@ def test_two_builds_of_the_runtime_are_refused() -> None:
 @pytest.mark.parametrize("installed", [["onnxruntime"], ["onnxruntime-gpu"], ["numpy"]])
 def test_one_build_of_the_runtime_is_fine(installed: list[str]) -> None:
     check_installed(installed)
+
+
+def test_a_row_keeps_its_bits_in_operators_that_are_computed_several_at_a_time() -> None:
+    make, types = onnx.helper, onnx.TensorProto
+    ends = [make.make_tensor_value_info(n, types.FLOAT, ["rows", 3]) for n in ("x", "y")]
+    graph = make.make_graph([make.make_node("Log", ["x"], ["y"])], "log", ends[:1], ends[1:])
+    opset = [make.make_opsetid("", 18)]
+    model = make.make_model(graph, opset_imports=opset, ir_version=9)
+    session = Session(model.SerializeToString())
+    values = np.random.default_rng(0).exponential(10, (300, 3)).astype(np.float32)
+    together = session.run({"x": values})["y"]
+    for first in range(0, 290):
+        for rows in (1, 2, 3, 7):
+            alone = session.run({"x": values[first : first + rows]})["y"]
+            np.testing.assert_array_equal(alone, together[first : first + rows])

@@ -38,18 +38,23 @@ class FeatureEmbedding(nn.Module):
         self, schema: FeatureSchema, *, dim: int, log1p: Iterable[str] = (), clip: float = 5.0
     ) -> None:
         super().__init__()
-        self.dim, self.clip = dim, clip
-        offsets, rows = _offsets(schema)
+        self.dim, self.clip, self.log1p = dim, clip, tuple(log1p)
+        self._ranges, rows = _ranges(schema)
         self.table = nn.Parameter(torch.randn(rows, dim) * 0.05)
         self.sides = nn.ModuleDict()
         for side in SIDES:
             if schema.ids_width(side) or schema.values_width(side):
-                self.sides[side] = _Side(schema, side, offsets, tuple(log1p), clip)
+                self.sides[side] = _Side(schema, side, self._ranges, self.log1p, clip)
         self.widths = Widths(
             user=self._width("user") + self._width("context"),
             item=self._width("item"),
             cross=self._width("cross"),
         )
+
+    def rows(self, feature: str) -> Tensor:
+        """The rows of an id feature, or of the one it shares them with: (own_rows, dim), a view."""
+        rows = self._ranges[feature]
+        return self.table[rows.start : rows.stop]
 
     def fit(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Take mean and standard deviation of the (log-transformed) values from training rows."""
@@ -80,7 +85,7 @@ class _Side(nn.Module):
         self,
         schema: FeatureSchema,
         side: Side,
-        offsets: Mapping[str, int],
+        ranges: Mapping[str, range],
         log1p: tuple[str, ...],
         clip: float,
     ) -> None:
@@ -89,9 +94,9 @@ class _Side(nn.Module):
         self.singles, self.lists = _places(schema.id_features(side))
         places = [at for at, _ in self.singles]
         self._constant("single_places", torch.tensor(places, dtype=torch.int64))
-        offset = [offsets[name] for _, name in self.singles]
+        offset = [ranges[name].start for _, name in self.singles]
         self._constant("single_offsets", torch.tensor(offset, dtype=torch.int32))
-        self.list_offsets = [offsets[name] for _, _, name in self.lists]
+        self.list_offsets = [ranges[name].start for _, _, name in self.lists]
         columns = value_columns(schema, side)
         self.values = len(columns)
         logged = [any(fnmatchcase(name, pattern) for pattern in log1p) for name in columns]
@@ -163,12 +168,12 @@ def value_columns(schema: FeatureSchema, side: Side) -> list[str]:
     ]
 
 
-def _offsets(schema: FeatureSchema) -> tuple[dict[str, int], int]:
-    """First table row of every id feature, and the number of rows."""
+def _ranges(schema: FeatureSchema) -> tuple[dict[str, range], int]:
+    """The table rows of every id feature, and the number of rows."""
     features = [f for side in SIDES for f in schema.id_features(side)]
-    offsets, rows = {}, 0
+    ranges, rows = {}, 0
     for feature in features:
         if feature.shares is None:
-            offsets[feature.name] = rows
+            ranges[feature.name] = range(rows, rows + feature.own_rows)
             rows += feature.own_rows
-    return {f.name: offsets[f.shares or f.name] for f in features}, rows
+    return {f.name: ranges[f.shares or f.name] for f in features}, rows

@@ -1,0 +1,117 @@
+"""The graphs that compute heads: one whole, or three, cut where work can be shared and kept.
+
+Of a cut model, `user.onnx` runs once a request, `item.onnx` once for each item as long as the cache
+keeps its result, `rank.onnx` for every pair. A *part* is what one side adds to the first layers.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.errors import PackageError
+from service.contract.features import FeatureSchema, Side
+from service.scoring.session import Heads, Session, Stop
+
+MODEL_FILE = "model.onnx"
+USER_FILE, ITEM_FILE, RANK_FILE = "user.onnx", "item.onnx", "rank.onnx"
+CUT_FILES = (USER_FILE, ITEM_FILE, RANK_FILE)
+CUT = "user/item/rank"  # what a manifest says of a model that is cut
+
+USER_PART, ITEM_PART = "user_part", "item_part"
+USER_SIDES: tuple[Side, ...] = ("user", "context")
+ITEM_SIDES: tuple[Side, ...] = ("item",)
+RANK_SIDES: tuple[Side, ...] = ("cross",)
+
+Array = NDArray[Any]
+Part = NDArray[np.float32]  # (rows, P)
+
+
+class WholeGraph:
+    """`model.onnx`."""
+
+    def __init__(self, session: Session, schema: FeatureSchema, heads: Iterable[str]) -> None:
+        session.check_inputs(_inputs(schema))
+        session.check_heads(heads)
+        self._session = session
+
+    def run(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Heads:
+        """Heads of rows: input name -> (rows, width), or (1, width) for all rows.
+
+        Raises:
+            RunFailed, RunStopped: see Session.run.
+        """
+        return self._session.run(blocks, stop)
+
+
+class CutGraphs:
+    """`user.onnx`, `item.onnx` and `rank.onnx`.
+
+    Sessions run at least two rows on one thread, so an item's part has the same bits whatever items
+    it was computed with, and can be kept.
+
+    Raises:
+        PackageError: the three do not fit the schema, the heads, or each other.
+    """
+
+    def __init__(
+        self,
+        user: Session,
+        item: Session,
+        rank: Session,
+        schema: FeatureSchema,
+        heads: Iterable[str],
+    ) -> None:
+        user.check_inputs(_inputs(schema, USER_SIDES))
+        item.check_inputs(_inputs(schema, ITEM_SIDES))
+        widths = {s.label: s.check_part(p) for s, p in ((user, USER_PART), (item, ITEM_PART))}
+        if len(set(widths.values())) != 1:
+            shown = " and ".join(f"{label} {width}" for label, width in widths.items())
+            raise PackageError(f"parts have different widths: {shown}")
+        self.part_width = widths[item.label]
+        parts = dict.fromkeys((USER_PART, ITEM_PART), ("float32", self.part_width))
+        rank.check_inputs(parts | _inputs(schema, RANK_SIDES), one_row=USER_PART)
+        rank.check_heads(heads)
+        self._user, self._item, self._rank = user, item, rank
+
+    def user_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
+        """(1, P) of the one user and context; other blocks are left aside."""
+        return self._user.run(_of(self._user, blocks), stop)[USER_PART]
+
+    def item_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
+        """(N, P) of N items; other blocks are left aside."""
+        return self._item.run(_of(self._item, blocks), stop)[ITEM_PART]
+
+    def heads(
+        self, user: Part, item: Part, blocks: Mapping[str, Array], stop: Stop | None = None
+    ) -> Heads:
+        """Heads of N pairs of one user: parts (1, P) and (N, P), cross blocks of N rows."""
+        given = {USER_PART: user, ITEM_PART: item}
+        return self._rank.run({**_of(self._rank, blocks), **given}, stop)
+
+    def run(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Heads:
+        """Heads of one user and N items, nothing kept: user and context blocks have one row.
+
+        Raises:
+            RunFailed, RunStopped: see Session.run.
+        """
+        user, item = self.user_part(blocks, stop), self.item_part(blocks, stop)
+        return self.heads(user, item, blocks, stop)
+
+
+Graphs = WholeGraph | CutGraphs
+
+
+def _inputs(
+    schema: FeatureSchema, sides: Iterable[Side] | None = None
+) -> dict[str, tuple[str, int]]:
+    return {
+        name: (dtype, width)
+        for name, (side, dtype, width) in schema.inputs.items()
+        if sides is None or side in sides
+    }
+
+
+def _of(session: Session, blocks: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: block for name, block in blocks.items() if name in session.inputs}

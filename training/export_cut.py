@@ -1,0 +1,96 @@
+"""The ranker cut into user.onnx, item.onnx and rank.onnx, measured against model.onnx."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.contract.encode import Array
+from service.contract.features import FeatureSchema
+from service.contract.manifest import Parity
+from service.scoring.graphs import (
+    CUT,
+    CUT_FILES,
+    ITEM_FILE,
+    ITEM_PART,
+    RANK_FILE,
+    USER_FILE,
+    USER_PART,
+    USER_SIDES,
+    CutGraphs,
+    WholeGraph,
+)
+from service.scoring.session import Session
+from training.rankers.cut import CutHeads, NotCut, cut
+from training.rankers.ranker import Heads
+from training.to_onnx import to_onnx
+
+TOLERANCE = 1e-5
+_BATCHES = (1, 7, 300)
+_USERS = 8
+
+
+@dataclass(frozen=True)
+class Cut:
+    """File name -> content, and how far the heads are from those of model.onnx."""
+
+    files: Mapping[str, bytes]
+    parity: Parity | None
+    says: str  # 'user/item/rank', or why there are no files
+
+
+def export_cut(
+    heads: Heads, schema: FeatureSchema, whole: WholeGraph, inputs: Mapping[str, Array]
+) -> Cut:
+    """Cut, export and measure; a ranker that cannot be cut, or not exactly, is served whole.
+
+    Args:
+        whole: the same heads in one graph.
+        inputs: encoded rows (N, width) by input name, N >= 1: parity is measured on them.
+    """
+    try:
+        parts = cut(heads, schema)
+    except NotCut as reason:
+        return Cut({}, None, str(reason))
+    files = _export(parts, schema)
+    user, item, rank = (Session(files[name], label=name) for name in CUT_FILES)
+    graphs = CutGraphs(user, item, rank, schema, heads.heads)
+    parity = _measure(graphs, whole, schema, inputs)
+    worst = max(parity.max_abs_difference.values())
+    if not worst <= TOLERANCE:
+        return Cut({}, parity, f"not cut: heads would differ by {worst:.2g} from model.onnx")
+    return Cut(files, parity, CUT)
+
+
+def _export(parts: CutHeads, schema: FeatureSchema) -> dict[str, bytes]:
+    part = ("float32", parts.width)
+    encoded = {name: (dtype, width) for name, (_, dtype, width) in schema.inputs.items()}
+    user = {name: encoded[name] for name in parts.user.inputs}
+    item = {name: encoded[name] for name in parts.item.inputs}
+    rank = {USER_PART: part, ITEM_PART: part} | {n: encoded[n] for n in parts.rank.inputs}
+    models = {
+        USER_FILE: to_onnx(parts.user, user, [USER_PART]),
+        ITEM_FILE: to_onnx(parts.item, item, [ITEM_PART]),
+        RANK_FILE: to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART]),
+    }
+    return {name: model.SerializeToString() for name, model in models.items()}
+
+
+def _measure(
+    graphs: CutGraphs, whole: WholeGraph, schema: FeatureSchema, inputs: Mapping[str, Array]
+) -> Parity:
+    """Requests of several sizes: the user of one row, the items of the rows from there on."""
+    rows = len(next(iter(inputs.values())))
+    worst: dict[str, float] = {}
+    for size in _BATCHES:
+        for first in np.unique(np.linspace(0, rows - 1, _USERS).astype(np.int64)):
+            at = (first + np.arange(size)) % rows
+            request = {
+                name: inputs[name][at[:1] if side in USER_SIDES else at]
+                for name, (side, _, _) in schema.inputs.items()
+            }
+            found, expected = graphs.run(request), whole.run(request)
+            for head, values in expected.items():
+                difference = np.abs(found[head].astype(np.float64) - values).max()
+                worst[head] = float(np.maximum(worst.get(head, 0.0), difference))
+    return Parity(max_abs_difference=worst, tolerance=TOLERANCE, batches=_BATCHES)
