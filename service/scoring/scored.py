@@ -61,7 +61,7 @@ def score(
     if clock() > infer_by:
         raise RunStopped
     with stages.timed("infer"):
-        heads = model.session.run(encoded.blocks, stop)
+        heads = model.graphs.run(encoded.blocks, stop)
     with stages.timed("fuse"):
         scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
         whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])

@@ -144,8 +144,8 @@ class Session:
                 name: np.zeros((0, *output.shape[1:]), np.float32)
                 for name, output in self.outputs.items()
             }
-        # Logarithms and the like are computed several at a time, those left over at the end (and one
-        # row alone in a MatMul) by other routines, which round differently: leave nothing over.
+        # Logarithms and the like are computed several at a time, those left over at the end (and
+        # one row alone in a MatMul) by other routines, which round differently: leave nothing over.
         wide = -(-rows // _ROWS_STEP) * _ROWS_STEP
         fed = {
             name: block if name in self._fixed else _repeat_last(block, wide)
