@@ -82,7 +82,7 @@ def run(
     learned = learn(config, reader, places, console, train_further=train_further)
     trained_s = time.monotonic() - started
     with console.status("exporting and publishing"):
-        version = publish(_finish(config, reader, places, learned), places.models, promote=promote)
+        version = publish(finish(config, reader, places, learned), places.models, promote=promote)
     for checkpoint in (places.runs / config.name).glob("*.safetensors"):
         checkpoint.unlink()
     record = {
@@ -143,7 +143,8 @@ def learn(
     )
 
 
-def _finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) -> Finished:
+def finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) -> Finished:
+    """Export what was learned and choose its golden rows: all that `publish` writes."""
     schema, held_out = learned.schema, learned.held_out
     heads = Heads(learned.ranker, list(schema.inputs), {t.name: t.product for t in config.heads})
     encoded = {name: block.numpy() for name, block in held_out.inputs.items()}
