@@ -15,6 +15,9 @@ LEAST_BYTES_A_CANDIDATE = 4  # `"a",`
 _STALL_FACTOR = 3.0  # work that takes this many times longer than predicted …
 _STALL_S = 0.010  # … and this much longer stands still
 _TYPICAL_WEIGHT = 0.05
+_ERROR_WEIGHT = 0.05
+_ERROR_SPREADS = 2.0
+_LARGEST_MARGIN = 0.25  # of the time left: after a stall, expectations were wrong by far more
 _LAG_DECAY = 0.95
 _LARGEST_LAG_S = 0.010
 
@@ -37,6 +40,7 @@ class Ticket:
         self.arrived_at = arrived_at
         self.finish_at = finish_at  # by now the work must be done, the reserve is left
         self.work_s = work_s  # in full, as far as it is known
+        self.expected_at = 0.0  # when it was let in, the instant at which its work should end
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self._holds = 1
@@ -54,6 +58,8 @@ class Ticket:
 
     def finished(self) -> None:
         self.ended_at = self._admission.clock()
+        if self.started_at is not None:
+            self._admission.ended(self, self.ended_at)
         self.leave()
 
     def leave(self) -> None:
@@ -89,6 +95,7 @@ class Admission:
         self._reserve_s = reserve_s
         self._most_requests = most_requests
         self._lag_s = 0.0
+        self._error_s = self._error_spread_s = 0.0
         self._tickets: dict[Ticket, None] = {}
 
     @property
@@ -110,8 +117,9 @@ class Admission:
         now = self.clock()
         finish_at = now + timeout_s - self.reserve_s
         work_s = self._usual_s(body_bytes)
-        self._require_room(now, finish_at, work_s, None)
+        ahead_s = self._require_room(now, finish_at, work_s, None)
         ticket = Ticket(self, now, finish_at, work_s)
+        ticket.expected_at = now + ahead_s + work_s
         self._tickets[ticket] = None
         return ticket
 
@@ -133,6 +141,13 @@ class Admission:
         weight = _TYPICAL_WEIGHT if self.typical_s else 1.0
         self.typical_s += weight * (work_s - self.typical_s)
         self._typical_rows += weight * (rows - self._typical_rows)
+
+    def ended(self, ticket: Ticket, at: float) -> None:
+        """Compare when work ended with what was expected of it at the door."""
+        error_s = at - ticket.expected_at
+        self._error_s += _ERROR_WEIGHT * (error_s - self._error_s)
+        spread_s = abs(error_s - self._error_s)
+        self._error_spread_s += _ERROR_WEIGHT * (spread_s - self._error_spread_s)
 
     def was_late(self, seconds: float) -> None:
         """Note how late the event loop was to pick up an answer: replies will be, too."""
@@ -160,7 +175,12 @@ class Admission:
 
     def _require_room(
         self, now: float, finish_at: float, work_s: float, ticket: Ticket | None
-    ) -> None:
+    ) -> float:
+        """Seconds of work ahead, if they leave room.
+
+        Raises:
+            Overloaded: they do not.
+        """
         # Those whose time is up are answered or leave by themselves: a body that never comes.
         current = [t for t in self._tickets if t is not ticket and now < t.finish_at]
         if len(current) >= self._most_requests:
@@ -168,11 +188,16 @@ class Admission:
                 f"{len(current)} requests are in progress; at most {self._most_requests} are"
             )
         ahead_s = self._ahead_s(now, finish_at, ticket, _healthy_remaining_s)
-        if ahead_s == 0 or now + ahead_s + work_s <= finish_at or self._stands_still(now):
-            return
+        left_s = finish_at - now
+        # What expectations at the door were wrong by lately, features and parsing included.
+        margin_s = self._error_s + _ERROR_SPREADS * self._error_spread_s
+        margin_s = min(max(margin_s, 0.0), _LARGEST_MARGIN * left_s)
+        if ahead_s == 0 or ahead_s + work_s + margin_s <= left_s or self._stands_still(now):
+            return ahead_s
         raise Overloaded(
             f"the work accepted so far takes {ahead_s * 1000:.0f} ms and one more"
-            f" request {work_s * 1000:.0f} ms; {(finish_at - now) * 1000:.0f} ms are left"
+            f" request {work_s * 1000:.0f} ms (±{margin_s * 1000:.0f} ms);"
+            f" {left_s * 1000:.0f} ms are left"
         )
 
     def _ahead_s(
