@@ -6,7 +6,7 @@ a value that its feature cannot take raises `EncodeError` with feature, row and 
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -62,11 +62,12 @@ def encode_request(
     items: Columns,
     rows: int,
     counts: Counts | None = None,
+    sides: Collection[Side] = SIDES,
 ) -> dict[str, Array]:
     """Encode one request: user and context blocks have one row, item and cross blocks `rows`.
 
-    `user` and `context` hold one raw value a name, `items` one column a name. Lookups are resolved
-    here from the maps that user and items carry.
+    Only the blocks of `sides` are made. `user` and `context` hold one raw value a name, `items` one
+    column a name. Lookups are resolved here from the maps that user and items carry.
     """
     one = {
         "user": {n: (v,) for n, v in user.items()},
@@ -79,7 +80,7 @@ def encode_request(
         "cross": {},
     }
     raw: dict[str, Columns] = {**one, "item": items}
-    for side in ("context", "cross"):
+    for side in (s for s in ("context", "cross") if s in sides):
         wide = rows if side == "cross" else 1
         for feature in schema.value_features(side):
             if isinstance(feature, Lookup):
@@ -87,7 +88,7 @@ def encode_request(
                 keys = raw[feature.key_side].get(feature.key, (None,))
                 columns[side][feature.name] = look_up(feature, maps, keys, wide)
     blocks: dict[str, Array] = {}
-    for side in SIDES:
+    for side in (s for s in SIDES if s in sides):
         wide = rows if side in ("item", "cross") else 1
         blocks |= encode_side(schema, side, columns[side], wide, counts)
     return blocks

@@ -1,6 +1,6 @@
 """Encode one request: a bad value of the store takes the default, one of the caller is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.contract.encode import Array, Counts, encode_request, numbers
 from service.contract.errors import EncodeError
-from service.contract.features import FeatureSchema, Side
+from service.contract.features import SIDES, FeatureSchema, Side
 from service.features.errors import InlineError
 from service.features.refused import Refused, refused_values
 from service.features.resolve import RAW_SIDES, RawValues
@@ -20,7 +20,8 @@ class Encoded:
 
     `blocks`: input name -> (1, width) for user and context, (N, width) for item and cross.
     `attributes`: name -> (N,) float64. `raw`: what was encoded, bad stored values removed.
-    `bad_features`: how many stored values (or entries of stored maps) were removed.
+    `bad_features`: how many stored values (or entries of stored maps) were removed;
+    `bad_items`: the rows of items that had one.
     """
 
     blocks: Mapping[str, Array]
@@ -28,25 +29,32 @@ class Encoded:
     raw: RawValues
     counts: Counts = field(default_factory=Counts)
     bad_features: int = 0
+    bad_items: frozenset[int] = frozenset()
 
 
-def encode(schema: FeatureSchema, raw: RawValues) -> Encoded:
+def encode(schema: FeatureSchema, raw: RawValues, sides: Collection[Side] = SIDES) -> Encoded:
     """Encode, setting aside stored values that their features cannot take.
+
+    Only the blocks of `sides` are made, and attributes only with the item side.
 
     Raises:
         InlineError: the request itself brought such a value; it names side, feature and row.
     """
     removed = 0
+    bad_items: frozenset[int] = frozenset()
     while True:
         counts = Counts(unknown=raw.unknown.copy())
         try:
-            blocks = encode_request(schema, raw.user, raw.context, raw.items, raw.rows, counts)
-            attributes = _attributes(schema, raw, counts)
+            blocks = encode_request(
+                schema, raw.user, raw.context, raw.items, raw.rows, counts, sides
+            )
+            attributes = _attributes(schema, raw, counts) if "item" in sides else {}
         except EncodeError as err:
-            raw, bad = _without_bad(schema, raw, err)
+            raw, bad, rows = _without_bad(schema, raw, err)
             removed += bad
+            bad_items |= rows
         else:
-            return Encoded(blocks, attributes, raw, counts, removed)
+            return Encoded(blocks, attributes, raw, counts, removed, bad_items)
 
 
 def _attributes(
@@ -64,9 +72,10 @@ def _attributes(
 
 def _without_bad(
     schema: FeatureSchema, raw: RawValues, cause: EncodeError
-) -> tuple[RawValues, int]:
-    """`raw` without the refused stored values of the name `cause` is about, and their number."""
+) -> tuple[RawValues, int, frozenset[int]]:
+    """`raw` without the refused stored values of the name in `cause`; how many; items' rows."""
     removed = 0
+    items: frozenset[int] = frozenset()
     for side in RAW_SIDES:
         if cause.feature not in schema.raw_names[side]:
             continue
@@ -77,9 +86,10 @@ def _without_bad(
         if refused:
             raw = _replaced(raw, side, cause.feature, refused)
             removed += sum(found.count for found in refused.values())
+            items |= frozenset(refused) if side == "item" else frozenset()
     if not removed:
         raise cause
-    return raw, removed
+    return raw, removed, items
 
 
 def _replaced(raw: RawValues, side: Side, name: str, refused: Mapping[int, Refused]) -> RawValues:

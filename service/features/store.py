@@ -28,12 +28,13 @@ def record_key(scene: str, kind: Kind, id_: str) -> str:
 class Records:
     """What the store holds for one request: a record or None for the user and for each item.
 
-    `garbled` counts records that are no JSON objects; those are None.
+    `garbled` counts records that are no JSON objects; those are None. `garbled_items`: their rows.
     """
 
     user: Record | None
     items: Sequence[Record | None]
     garbled: int = 0
+    garbled_items: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Fetched:
 
     def read(self) -> Records:
         user, *items = map(_read, (self.user, *self.items))
-        garbled = sum(record is _GARBLED for record in (user, *items))
-        return Records(_usable(user), [_usable(record) for record in items], garbled)
+        rows = frozenset(row for row, record in enumerate(items) if record is _GARBLED)
+        garbled = len(rows) + (user is _GARBLED)
+        return Records(_usable(user), [_usable(record) for record in items], garbled, rows)
 
 
 class FeatureStore:

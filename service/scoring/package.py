@@ -29,7 +29,7 @@ VALUE_TOLERANCE = 1e-6
 HEAD_TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A package that has proved itself: its manifest, its golden rows and its graphs."""
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.encode import Counts
-from service.features.encoded import Encoded, encode
-from service.features.resolve import missing_names, resolve
+from service.features.resolve import missing_names
 from service.features.store import Fetched
 from service.fusion import Scores, order
 from service.scoring.errors import RunStopped
 from service.scoring.package import LoadedModel
+from service.scoring.prepared import Kept, Prepared, infer, prepare
 from service.scoring.ranking import Explained, RankInput, Treatment
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
@@ -41,6 +41,7 @@ def score(
     treatment: Treatment,
     model: LoadedModel,
     fetched: Fetched,
+    kept: Kept | None,
     stop: Stop,
     clock: Callable[[], float],
     asked_at: float,
@@ -56,30 +57,29 @@ def score(
     stages, rows = Stages(clock), len(request.ids)
     stages.waited("queue", since=asked_at)
     with stages.timed("encode"):
-        records = fetched.read()
-        encoded = encode(model.schema, resolve(model.schema, request.inline, records))
+        prepared = prepare(model.schema, request, fetched, kept)
     if clock() > infer_by:
         raise RunStopped
     with stages.timed("infer"):
-        heads = model.graphs.run(encoded.blocks, stop)
+        heads = infer(model, prepared, kept, rows, stop)
     with stages.timed("fuse"):
-        scalars = treatment.scalars(encoded.raw.user, encoded.raw.context)
+        scalars = treatment.scalars(prepared.raw.user, prepared.raw.context)
         whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])
-        columns: dict[str, Floats] = {**_blanked(heads, whole), **encoded.attributes}
+        columns: dict[str, Floats] = {**_blanked(heads, whole), **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
         valid = scores.valid & whole
         ranked = order(Scores(scores.values, valid))
     explained = None
     if request.explain:
         with stages.timed("explain"):
-            explained = _explained(treatment, model, encoded, columns, scalars)
+            explained = _explained(treatment, model, prepared, columns, scalars)
     return Scored(
         heads=heads,
         scores=np.where(valid, scores.values, np.nan),
         valid=valid,
         order=ranked,
-        counts=encoded.counts,
-        bad_features=encoded.bad_features + records.garbled,
+        counts=prepared.counts,
+        bad_features=prepared.bad_features,
         timings_ms=stages.ms,
         explained=explained,
     )
@@ -101,14 +101,14 @@ def _blanked(
 def _explained(
     treatment: Treatment,
     model: LoadedModel,
-    encoded: Encoded,
+    prepared: Prepared,
     columns: Mapping[str, Floats],
     scalars: Mapping[str, float],
 ) -> Explained:
-    missing, missing_by_item = missing_names(model.schema, encoded.raw)
+    missing, missing_by_item = missing_names(model.schema, prepared.raw)
     return Explained(
-        terms=treatment.formula.explain(columns, scalars, rows=encoded.raw.rows),
-        attributes=encoded.attributes,
+        terms=treatment.formula.explain(columns, scalars, rows=prepared.raw.rows),
+        attributes=prepared.attributes,
         scalars=scalars,
         missing=missing,
         missing_by_item=missing_by_item,

@@ -5,20 +5,22 @@ Knows nothing of HTTP. What awaits is here; what computes is in `scored`, on a w
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from service.features.errors import StoreUnavailable
-from service.features.resolve import needs_store
+from service.features.resolve import Inline, needs_store
 from service.features.store import FeatureStore, Fetched
 from service.scoring.admission import Admission, Ticket
 from service.scoring.answers import in_input_order, ranked
 from service.scoring.cost import FEATURES, CostModel
 from service.scoring.errors import NotScored, RunFailed, RunStopped
+from service.scoring.item_caches import ItemCaches
 from service.scoring.ladder import INPUT_ORDER, Choice, choose
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
+from service.scoring.prepared import Kept
 from service.scoring.ranking import RankInput, RankOutput, Snapshot, Treatment
 from service.scoring.scored import Scored, score
 from service.scoring.session import Stop
@@ -72,11 +74,13 @@ class Scorer:
         workers: Workers,
         store: FeatureStore | None,
         *,
+        items: ItemCaches | None = None,
         reserve_s: float = 0.003,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.admission = Admission(workers.threads, clock, reserve_s=reserve_s)
         self.costs = CostModel(clock)
+        self.items = items
         self._pool = pool
         self._workers = workers
         self._store = store
@@ -130,12 +134,17 @@ class Scorer:
         if choice.treatment is not ranking.treatment:
             ranking.degraded[LIGHTER_MODEL] = choice.rows
         with ranking.stages.timed("features"):
-            fetched = await self._fetch(asked, model, finish_at)
+            kept = self._look_up(asked, model)
+            inline = asked.inline
+            if kept is not None:
+                inline = replace(inline, ids=kept.lease.missing_ids)
+            fetched = await self._fetch(request.scene, inline, model, finish_at)
         if fetched is None:
             ranking.degraded[FEATURE_STORE] = choice.rows
-            fetched = Fetched.nothing(choice.rows)
+            fetched = Fetched.nothing(len(inline.ids))
+            kept = kept and replace(kept, learns=False)
         try:
-            scored = await self._score(asked, choice, model, fetched, ticket, finish_at)
+            scored = await self._score(asked, choice, model, fetched, kept, ticket, finish_at)
         except (Late, RunStopped):
             return ranking.unscored(DEADLINE)
         except RunFailed as err:
@@ -174,6 +183,7 @@ class Scorer:
         choice: Choice,
         model: LoadedModel,
         fetched: Fetched,
+        kept: Kept | None,
         ticket: Ticket,
         finish_at: float,
     ) -> Scored:
@@ -193,7 +203,7 @@ class Scorer:
             if self._clock() > begin_by:
                 raise Late
             scored = score(
-                asked, choice.treatment, model, fetched, stop, self._clock, now, infer_by
+                asked, choice.treatment, model, fetched, kept, stop, self._clock, now, infer_by
             )
             return scored, self._clock()
 
@@ -215,24 +225,31 @@ class Scorer:
         if stop.is_set:
             self.costs.observe_stopped(model, rows, seconds)
 
+    def _look_up(self, asked: RankInput, model: LoadedModel) -> Kept | None:
+        """What the cache has; None without one, and for requests that need every item's values."""
+        if self.items is None or asked.item_columns or asked.explain:
+            return None
+        cache = self.items.of(model)
+        return None if cache is None else Kept(cache, cache.look_up(asked.scene, asked.ids))
+
     async def _fetch(
-        self, request: RankInput, model: LoadedModel, finish_at: float
+        self, scene: str, inline: Inline, model: LoadedModel, finish_at: float
     ) -> Fetched | None:
         """Stored features; None when the store takes longer than half of the time left."""
-        if self._store is None or not needs_store(model.schema, request.inline):
-            return Fetched.nothing(len(request.ids))
+        if self._store is None or not needs_store(model.schema, inline):
+            return Fetched.nothing(len(inline.ids))
         try:
             fetched = await self._store.fetch(
-                request.scene, request.user_id, request.ids, (finish_at - self._clock()) / 2
+                scene, inline.user_id, inline.ids, (finish_at - self._clock()) / 2
             )
         except StoreUnavailable as err:
             # once an outage: replies and metrics count every request of it
             if self._store_answers:
-                log.warning("feature store does not answer", scene=request.scene, error=str(err))
+                log.warning("feature store does not answer", scene=scene, error=str(err))
             self._store_answers = False
             return None
         if not self._store_answers:
-            log.info("feature store answers again", scene=request.scene)
+            log.info("feature store answers again", scene=scene)
         self._store_answers = True
         return fetched
 

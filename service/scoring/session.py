@@ -144,9 +144,7 @@ class Session:
                 name: np.zeros((0, *output.shape[1:]), np.float32)
                 for name, output in self.outputs.items()
             }
-        # Logarithms and the like are computed several at a time, those left over at the end (and
-        # one row alone in a MatMul) by other routines, which round differently: leave nothing over.
-        wide = -(-rows // _ROWS_STEP) * _ROWS_STEP
+        wide = filled_up(rows)
         fed = {
             name: block if name in self._fixed else _repeat_last(block, wide)
             for name, block in inputs.items()
@@ -160,6 +158,15 @@ class Session:
                 raise RunStopped from err
             raise RunFailed(f"{self.label}: {_sentence(err)}") from err
         return {name: out[:rows] for name, out in zip(self.heads, outputs, strict=True)}
+
+
+def filled_up(rows: int) -> int:
+    """How many rows `Session.run` runs for `rows`.
+
+    Logarithms and the like are computed several at a time, those left over at the end (and one row
+    alone in a MatMul) by other routines, which round differently: nothing is left over.
+    """
+    return -(-rows // _ROWS_STEP) * _ROWS_STEP
 
 
 def check_installed(distributions: Iterable[str]) -> None:

@@ -1,0 +1,249 @@
+"""What `item.onnx` gave for an item, kept in one array until the item changes or time is up.
+
+One cache for each loaded model. Its array is allocated once, memory is used as it fills.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.encode import Column
+from service.contract.features import FeatureSchema, Lookup
+from service.scoring.errors import RunFailed
+from service.scoring.graphs import Part
+
+# A slot that a request found is not given away while the request may still read it: longer than
+# any deadline (5 s).
+_GUARD_S = 10.0
+_WINDOW = 1024  # least number of slots among which the longest unused are given away
+_TTL_SPREAD = 0.2  # items kept together do not all expire together
+_RAW_BYTES = 512  # allowance for an item's raw values, where lookups need them
+_ABSENT = -1
+
+Raw = tuple[Any, ...]  # of one item: the values of `ItemCache.raw_names`
+
+
+@dataclass(frozen=True)
+class Items:
+    """What is known of N items without their user. `raw`: name -> one raw value an item."""
+
+    part: Part
+    attributes: Mapping[str, NDArray[np.float64]]
+    raw: Mapping[str, Column]
+
+
+@dataclass(eq=False)
+class Lease:
+    """Which candidates of a request are kept, and where. `missing`: rows of the others."""
+
+    scene: str
+    ids: Sequence[str]
+    slots: NDArray[np.int64]  # (N,), -1 where missing
+    writes: NDArray[np.int64]  # of each slot when it was found
+    missing: NDArray[np.intp]
+    changed: set[str] = field(default_factory=set)  # ids that changed since
+    all_changed: bool = False
+
+    @property
+    def missing_ids(self) -> list[str]:
+        return [self.ids[row] for row in self.missing]
+
+
+class ItemCache:
+    """Slots of item parts, attributes and raw values. Any thread may call it.
+
+    Args:
+        schema: says which attributes and raw values are kept beside the part.
+        width: P of the parts.
+        max_bytes: how large the array may grow; the longest unused items make room.
+        ttl_s: how long an item is kept at most.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        schema: FeatureSchema,
+        width: int,
+        *,
+        max_bytes: int,
+        ttl_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.attribute_names = tuple(a.name for a in schema.attributes)
+        self.raw_names = _raw_names(schema)
+        self.slot_bytes = 4 * width + 8 * len(self.attribute_names) + 4 * 8
+        self.slot_bytes += _RAW_BYTES * bool(self.raw_names)
+        self.slots = max_bytes // self.slot_bytes
+        self._ttl_s, self._clock = ttl_s, clock
+        self._parts = np.empty((self.slots, width), np.float32)
+        self._attributes = np.empty((self.slots, len(self.attribute_names)))
+        self._raw: list[Raw] = []
+        self._owner: list[tuple[str, str] | None] = []  # scene and id; None: replaced or forgotten
+        self._used_at = np.zeros(self.slots)
+        self._expires_at = np.zeros(self.slots)
+        self._writes = np.zeros(self.slots, np.int64)
+        self._slot_of: dict[str, dict[str, int]] = {}  # scene -> id -> slot
+        self._hand = 0
+        self._leases: WeakSet[Lease] = WeakSet()
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Memory in use."""
+        return len(self._owner) * self.slot_bytes
+
+    def ids(self, scene: str) -> list[str]:
+        """The ids that are kept, some of them perhaps too old."""
+        with self._lock:
+            return list(self._slot_of.get(scene, ()))
+
+    def look_up(self, scene: str, ids: Sequence[str]) -> Lease:
+        """Find items; what is found can be taken for as long as a request may last."""
+        now = self._clock()
+        with self._lock:
+            kept = self._slot_of.get(scene, {})
+            slots = np.array([kept.get(id_, _ABSENT) for id_ in ids], np.int64)
+            if not kept:
+                lease = Lease(scene, ids, slots, slots, np.arange(len(ids)))
+            else:
+                slots[self._expires_at[slots] <= now] = _ABSENT
+                missing = np.flatnonzero(slots == _ABSENT)
+                self._used_at[slots if not len(missing) else slots[slots != _ABSENT]] = now
+                lease = Lease(scene, ids, slots, self._writes[slots], missing)
+            self._leases.add(lease)
+        return lease
+
+    def parts(self, lease: Lease, fresh: Part | None, rows: int) -> Part:
+        """(rows, P): what was kept, `fresh` (M, P) for the M missing; the last row is repeated.
+
+        Raises:
+            RunFailed: a slot was given away in between: the request took longer than any may.
+        """
+        slots = lease.slots
+        if rows > len(slots):
+            slots = np.concatenate([slots, np.repeat(slots[-1:], rows - len(slots))])
+        out = np.empty((rows, self._parts.shape[1]), np.float32)
+        np.take(self._parts, slots, axis=0, out=out, mode="clip")
+        if fresh is not None:
+            out[lease.missing] = fresh
+            out[len(lease.slots) :] = out[len(lease.slots) - 1]
+        self._check(lease)
+        return out
+
+    def attributes(
+        self, lease: Lease, fresh: Mapping[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Attribute -> (N,), `fresh` for the missing ones; see `parts`."""
+        columns = {}
+        for at, name in enumerate(self.attribute_names):
+            column = self._attributes[:, at].take(lease.slots, mode="clip")
+            if len(lease.missing):
+                column[lease.missing] = fresh[name]
+            columns[name] = column
+        self._check(lease)
+        return columns
+
+    def raw(self, lease: Lease, fresh: Mapping[str, Column]) -> dict[str, Column]:
+        """Raw name -> N values, `fresh` for the missing ones; see `parts`."""
+        if not self.raw_names:
+            return {}
+        nothing = (None,) * len(self.raw_names)
+        found = [nothing if slot == _ABSENT else self._raw[slot] for slot in lease.slots.tolist()]
+        self._check(lease)
+        columns: dict[str, Column] = {}
+        for at, name in enumerate(self.raw_names):
+            columns[name] = column = [raw[at] for raw in found]
+            for row, value in zip(lease.missing.tolist(), fresh[name], strict=True):
+                column[row] = value
+        return columns
+
+    def keep(self, lease: Lease, items: Items, rows: Iterable[int]) -> None:
+        """Keep the missing items at `rows` of `items`, unless they changed since `look_up`."""
+        chosen = np.array(sorted(rows), np.intp)
+        with self._lock:
+            slots = self._room(len(chosen))
+        chosen = chosen[: len(slots)]
+        self._parts[slots] = items.part[chosen]
+        for at, name in enumerate(self.attribute_names):
+            self._attributes[slots, at] = items.attributes[name][chosen]
+        columns = [items.raw[name] for name in self.raw_names]
+        ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
+        with self._lock:
+            kept = self._slot_of.setdefault(lease.scene, {})
+            self._expires_at[slots] = self._clock() + ttl_s
+            for slot, row in zip(slots.tolist(), chosen.tolist(), strict=True):
+                id_ = lease.ids[lease.missing[row]]
+                if lease.all_changed or id_ in lease.changed:
+                    continue
+                self._release(kept.get(id_))
+                kept[id_] = slot
+                self._owner[slot] = (lease.scene, id_)
+                self._raw[slot] = tuple(column[row] for column in columns)
+
+    def forget(self, scene: str, ids: Iterable[str]) -> None:
+        """These items changed."""
+        changed = set(ids)
+        with self._lock:
+            kept = self._slot_of.get(scene, {})
+            for id_ in changed & kept.keys():
+                self._release(kept.pop(id_))
+            for lease in self._leases:
+                if lease.scene == scene:
+                    lease.changed |= changed
+
+    def forget_all(self) -> None:
+        """Any item may have changed."""
+        with self._lock:
+            self._slot_of.clear()
+            self._owner = [None] * len(self._owner)
+            for lease in self._leases:
+                lease.all_changed = True
+
+    def _check(self, lease: Lease) -> None:
+        found = lease.slots != _ABSENT
+        if not np.array_equal(self._writes[lease.slots[found]], lease.writes[found]):
+            raise RunFailed("an item left the cache while its request was being ranked")
+
+    def _room(self, count: int) -> NDArray[np.int64]:
+        """At most `count` slots to write to; fewer when the others are in use."""
+        now, filled = self._clock(), len(self._owner)
+        new = min(count, self.slots - filled)
+        self._owner += [None] * new
+        self._raw += [()] * new
+        found = np.arange(filled, filled + new)
+        self._used_at[found] = now
+        if new < count and self.slots:
+            size = min(self.slots, max(_WINDOW, 4 * (count - new)))
+            window = (self._hand + np.arange(size)) % self.slots
+            self._hand = int(self._hand + size) % self.slots
+            idle = window[self._used_at[window] < now - _GUARD_S]
+            longest = idle[np.argsort(self._used_at[idle], kind="stable")[: count - new]]
+            for slot in longest.tolist():
+                if (owner := self._owner[slot]) is not None:
+                    del self._slot_of[owner[0]][owner[1]]
+                    self._release(slot)
+            self._used_at[longest] = now
+            found = np.concatenate([found, longest])
+        self._writes[found] += 1
+        return found
+
+    def _release(self, slot: int | None) -> None:
+        if slot is not None:
+            self._owner[slot] = None  # what it holds stays for those who found it before
+
+
+def _raw_names(schema: FeatureSchema) -> tuple[str, ...]:
+    """Raw item values that lookups of a pair read."""
+    names = set()
+    for feature in schema.features:
+        if isinstance(feature, Lookup):
+            names |= {feature.key} if feature.key_side == "item" else set()
+            names |= {feature.source} if feature.source_side == "item" else set()
+    return tuple(sorted(names))

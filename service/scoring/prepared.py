@@ -1,0 +1,119 @@
+"""One request between its raw values and its heads, with an item cache or without one."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.encode import Array, Counts
+from service.contract.features import FeatureSchema
+from service.features.encoded import Encoded, encode
+from service.features.resolve import RawValues, resolve
+from service.features.store import Fetched
+from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs
+from service.scoring.item_cache import ItemCache, Items, Lease
+from service.scoring.package import LoadedModel
+from service.scoring.ranking import RankInput
+from service.scoring.session import Heads, Stop, filled_up
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """N candidates, encoded. `raw` holds all raw values only where no cache was used.
+
+    `blocks` are of the user, the context and the pairs, without a cache also of the items;
+    `items`: what the cache did not have, (M, …).
+    """
+
+    blocks: Mapping[str, Array]
+    attributes: Mapping[str, NDArray[np.float64]]
+    raw: RawValues
+    counts: Counts
+    bad_features: int
+    items: Encoded | None = None
+    uncertain: frozenset[int] = frozenset()  # of those M, the ones not to be kept
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The cache of a model, and what it had for a request.
+
+    `learns`: what it lacked is certain; after an outage of the store it is not.
+    """
+
+    cache: ItemCache
+    lease: Lease
+    learns: bool = True
+
+
+def prepare(
+    schema: FeatureSchema, request: RankInput, fetched: Fetched, kept: Kept | None
+) -> Prepared:
+    """Encode what the cache does not have; without a cache, everything.
+
+    Args:
+        schema: of the model.
+        request: N candidates; with a cache, none brings features.
+        fetched: of all N candidates, with a cache of the missing ones.
+        kept: what the cache has.
+
+    Raises:
+        InlineError: a value of the request that its feature cannot take.
+    """
+    records = fetched.read()
+    if kept is None:
+        whole = encode(schema, resolve(schema, request.inline, records))
+        bad = whole.bad_features + records.garbled
+        return Prepared(whole.blocks, whole.attributes, whole.raw, whole.counts, bad)
+    cache, lease = kept.cache, kept.lease
+    raw = resolve(schema, replace(request.inline, ids=lease.missing_ids), records)
+    # names that nothing reads are counted once, with the user
+    items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
+    fresh = {name: items.raw.values("item", name) for name in cache.raw_names}
+    pairs = replace(raw, inline=request.inline, items=cache.raw(lease, fresh))
+    rest = encode(schema, pairs, (*USER_SIDES, *RANK_SIDES))
+    return Prepared(
+        blocks=rest.blocks,
+        attributes=cache.attributes(lease, items.attributes),
+        raw=rest.raw,
+        counts=_sum(rest.counts, items.counts),
+        bad_features=items.bad_features + rest.bad_features + records.garbled,
+        items=items,
+        uncertain=items.bad_items | records.garbled_items,
+    )
+
+
+def infer(
+    model: LoadedModel, prepared: Prepared, kept: Kept | None, rows: int, stop: Stop
+) -> Heads:
+    """Heads of the N candidates; what the cache did not have is kept now.
+
+    Raises:
+        RunFailed, RunStopped: see Session.run.
+    """
+    if kept is None:
+        return model.graphs.run(prepared.blocks, stop)
+    graphs, items, lease = model.graphs, prepared.items, kept.lease
+    assert isinstance(graphs, CutGraphs), "only a cut model has an item cache"
+    assert items is not None, "only what is prepared with the cache is scored with it"
+    fresh = None
+    if len(lease.missing):
+        fresh = graphs.item_part(items.blocks, stop)
+    part = kept.cache.parts(lease, fresh, filled_up(rows))
+    user = graphs.user_part(prepared.blocks, stop)
+    heads = graphs.heads(user, part, prepared.blocks, stop)
+    if fresh is not None and kept.learns:
+        raw = {name: items.raw.values("item", name) for name in kept.cache.raw_names}
+        certain = set(range(len(fresh))) - prepared.uncertain
+        kept.cache.keep(lease, Items(fresh, items.attributes, raw), certain)
+    return {name: values[:rows] for name, values in heads.items()}
+
+
+def _sum(first: Counts, second: Counts) -> Counts:
+    return Counts(
+        first.defaulted + second.defaulted,
+        first.out_of_vocabulary + second.out_of_vocabulary,
+        first.unknown + second.unknown,
+    )
