@@ -231,3 +231,61 @@ def test_a_forced_arm_exists():
             "layer 'fusion' has no arm 'vcr-up/treatmint'; did you mean 'vcr-up/treatment'?",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "pointer", "message"),
+    [
+        (
+            [{"step": "model"}],
+            "/ladder/0",
+            "a model step names its model, as name@alias or name/version",
+        ),
+        (
+            [{"step": "fewer", "model": "toy/1"}],
+            "/ladder/0/model",
+            "'model' belongs to the step 'model'",
+        ),
+        (
+            [{"step": "model", "model": "toy/1", "least": 5}],
+            "/ladder/0/least",
+            "'least' belongs to the step 'fewer'",
+        ),
+        (
+            [{"step": "input_order"}, {"step": "fewer"}],
+            "/ladder/0",
+            "input_order is the last step: it always fits",
+        ),
+        (
+            [{"step": "fewer"}, {"step": "fewer", "least": 10}],
+            "/ladder/1",
+            "fewer is named twice; it holds for every step after it",
+        ),
+        (
+            [{"step": "model", "model": "toy@"}],
+            "/ladder/0/model",
+            None,
+        ),
+    ],
+)
+def test_a_step_of_the_ladder_that_makes_no_sense_is_an_error(
+    ladder: list[dict[str, Any]], pointer: str, message: str | None
+):
+    (found,) = errors(("ladder", ladder))
+    assert found[0] == pointer
+    assert message in (None, found[1])
+
+
+def test_a_ladder_may_be_empty_or_have_every_step():
+    assert warnings(("ladder", [])) == []
+    steps = [
+        {"step": "fewer", "least": 50},
+        {"step": "model", "model": "toy/1"},
+        {"step": "input_order"},
+    ]
+    assert warnings(("ladder", steps)) == []
+
+
+def test_a_plan_that_says_nothing_cuts_to_a_hundred_candidates_and_then_to_the_input_order():
+    steps = parse_plan(plan()).ladder
+    assert [(s.step, s.least) for s in steps] == [("fewer", 100), ("input_order", 100)]

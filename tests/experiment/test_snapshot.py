@@ -166,3 +166,38 @@ def test_a_plan_without_layers_gives_everybody_the_default():
 def test_a_plan_with_an_error_gives_no_snapshot():
     with pytest.raises(PlanInvalid, match=r"/formulas/base/score: unknown name 'nothing'"):
         snapshot(("formulas/base/score", "nothing"))
+
+
+LADDER = [{"step": "fewer"}, {"step": "model", "model": "light@champion"}, {"step": "input_order"}]
+
+
+def test_a_lighter_model_of_the_ladder_gives_every_treatment_another_one():
+    models = ToyModels(toy=(manifest(), golden()), light=(manifest("light", 3), golden()))
+    compiled = snapshot(("ladder", LADDER), models=models)
+    assert compiled.models == {"toy/1", "light/3"}
+    assert [step.step for step in compiled.ladder] == ["fewer", "model", "input_order"]
+    for treatment in compiled.treatments.values():
+        (lighter,) = treatment.lighter
+        assert lighter is not None
+        assert (treatment.model, lighter.model) == ("toy/1", "light/3")
+        assert lighter[:2] + lighter[3:7] == treatment[:2] + treatment[3:7]
+    user = user_with(7)
+    assert compiled.assign(user, "r-1", {}).lighter == compiled.assign(user, "r-2", {}).lighter
+
+
+def test_an_arm_that_has_the_lighter_model_already_gets_no_other():
+    models = ToyModels(toy=(manifest(), golden()), light=(manifest("light", 3), golden()))
+    compiled = snapshot(
+        ("ladder", LADDER), (ARM + "/model", "light/3"), ("layers/0/unit", "user_id"), models=models
+    )
+    found = {t.model: t.lighter for t in compiled.treatments.values()}
+    assert found["light/3"] == (None,)
+
+
+def test_a_lighter_model_that_lacks_a_head_of_the_formula_refuses_the_plan():
+    models = ToyModels(
+        toy=(manifest(), golden()), light=(manifest("light", 3, ("ctr",)), golden(("ctr",)))
+    )
+    with pytest.raises(PlanInvalid) as caught:
+        snapshot(("ladder", LADDER), models=models)
+    assert any("model light/3" in f.message for f in caught.value.findings)

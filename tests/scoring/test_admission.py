@@ -1,0 +1,204 @@
+"""Work is let in by its seconds; overload is refused, a stall is not overload."""
+
+import pytest
+
+from service.scoring.admission import Admission, Overloaded, Ticket
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def admission(clock: Clock) -> Admission:
+    """One thread, requests of 500 candidates and 10 ms of work, 2 ms kept for the answer."""
+    admission = Admission(1, clock, reserve_s=0.002)
+    admission.saw(500, 0.010)
+    return admission
+
+
+def run(ticket: Ticket) -> Ticket:
+    """As the workers do when a thread begins with it."""
+    ticket.hand_over()
+    ticket.started()
+    return ticket
+
+
+def end(ticket: Ticket) -> None:
+    ticket.finished()
+    ticket.leave()
+
+
+def test_requests_are_let_in_until_their_work_fills_the_time(admission: Admission) -> None:
+    for _ in range(3):
+        admission.enter(0.040)
+    with pytest.raises(Overloaded) as caught:
+        admission.enter(0.040)
+    assert str(caught.value) == (
+        "the work accepted so far takes 30 ms and one more request 10 ms (±0 ms); 38 ms are left"
+    )
+    assert caught.value.retry_after_s == 1
+
+
+def test_patient_request_is_let_in_where_a_hurried_one_is_not(admission: Admission) -> None:
+    for _ in range(3):
+        admission.enter(0.040)
+    admission.enter(5.0)
+
+
+def test_work_of_patient_requests_is_not_in_the_way_of_hurried_ones(admission: Admission) -> None:
+    for _ in range(50):
+        admission.enter(5.0)
+    admission.enter(0.040)
+
+
+def test_two_threads_take_twice_the_work(clock: Clock) -> None:
+    admission = Admission(2, clock, reserve_s=0.002)
+    admission.saw(500, 0.010)
+    for _ in range(6):
+        admission.enter(0.040)
+    with pytest.raises(Overloaded):
+        admission.enter(0.040)
+
+
+def test_idle_service_lets_anything_in(clock: Clock) -> None:
+    admission = Admission(1, clock)
+    admission.saw(2000, 9.0)
+    first = admission.enter(0.040)
+    with pytest.raises(Overloaded):
+        admission.enter(0.040)
+    first.leave()
+    admission.enter(0.040)
+
+
+def test_place_is_free_again_when_a_request_is_answered(admission: Admission) -> None:
+    tickets = [admission.enter(0.040) for _ in range(3)]
+    tickets[0].leave()
+    admission.enter(0.040)
+    assert admission.in_progress == 3
+
+
+def test_work_counts_until_the_thread_is_done_even_when_nobody_waits(
+    admission: Admission, clock: Clock
+) -> None:
+    ticket = run(admission.enter(0.040))
+    ticket.leave()
+    assert admission.in_progress == 1
+    clock.now += 0.001
+    other = admission.enter(0.040)
+    assert admission.wait_s(other) == pytest.approx(0.009)
+    ticket.finished()
+    assert admission.in_progress == 1
+    assert admission.wait_s(other) == 0
+
+
+def test_body_that_cannot_hold_many_candidates_brings_little_work(admission: Admission) -> None:
+    for _ in range(3):
+        admission.enter(0.040)
+    admission.enter(0.040, body_bytes=200)
+    with pytest.raises(Overloaded):
+        admission.enter(0.040, body_bytes=5_000)
+
+
+def test_bodies_that_never_come_take_no_room_after_their_deadline(
+    admission: Admission, clock: Clock
+) -> None:
+    for _ in range(3):
+        admission.enter(0.040)
+    clock.now += 0.050
+    admission.enter(0.040)
+
+
+def test_number_of_requests_is_bounded_whatever_they_cost(clock: Clock) -> None:
+    admission = Admission(1, clock, most_requests=5)
+    for _ in range(5):
+        admission.enter(0.040)
+    with pytest.raises(Overloaded, match="5 requests are in progress; at most 5 are"):
+        admission.enter(0.040)
+
+
+def test_overdue_work_is_expected_to_last_as_long_again(admission: Admission, clock: Clock) -> None:
+    run(admission.enter(0.040))
+    clock.now += 0.025
+    other = admission.enter(0.040)
+    assert admission.wait_s(other) == pytest.approx(0.015)
+
+
+def test_stall_refuses_nobody(admission: Admission, clock: Clock) -> None:
+    run(admission.enter(5.0))
+    clock.now += 0.100
+    for _ in range(20):
+        ticket = admission.enter(0.040)
+        assert admission.wait_s(ticket) > 0.040
+
+
+def test_threads_that_do_not_all_stand_still_are_no_stall(clock: Clock) -> None:
+    admission = Admission(2, clock, reserve_s=0.002)
+    admission.saw(500, 0.010)
+    run(admission.enter(5.0))
+    clock.now += 0.100
+    run(admission.enter(0.040))
+    with pytest.raises(Overloaded):
+        for _ in range(20):
+            admission.enter(0.040)
+
+
+def test_expectations_that_were_wrong_keep_the_next_requests_out_earlier(
+    admission: Admission, clock: Clock
+) -> None:
+    for _ in range(200):  # each ends 6 ms after it was expected to
+        ticket = run(admission.enter(0.040))
+        clock.now += 0.016
+        end(ticket)
+    for _ in range(2):
+        admission.enter(0.040)
+    with pytest.raises(Overloaded, match=r"\(±6 ms\)"):
+        for _ in range(2):
+            admission.enter(0.040)
+
+
+def test_stall_that_is_over_leaves_no_one_out_for_long(admission: Admission, clock: Clock) -> None:
+    for _ in range(20):
+        ticket = run(admission.enter(0.040))
+        clock.now += 0.500
+        end(ticket)
+    admission.enter(0.040)
+    admission.enter(0.040)  # 20 of 38 ms, a quarter is kept at most
+
+
+def test_request_that_turns_out_to_be_hurried_is_asked_again(admission: Admission) -> None:
+    first = admission.enter(5.0)
+    admission.settle(first, first.arrived_at + 0.038)
+    assert admission.in_progress == 1
+    for _ in range(2):
+        admission.enter(0.040)
+    late = admission.enter(5.0)
+    with pytest.raises(Overloaded):
+        admission.settle(late, late.arrived_at + 0.039)
+
+
+def test_late_event_loop_takes_from_the_time_of_the_work(admission: Admission) -> None:
+    before = admission.reserve_s
+    admission.was_late(0.004)
+    assert admission.reserve_s == pytest.approx(before + 0.004)
+    for _ in range(200):
+        admission.was_late(0.0)
+    assert admission.reserve_s == pytest.approx(before, abs=1e-6)
+    admission.was_late(3.0)
+    assert admission.reserve_s <= before + 0.010
+
+
+def test_backlog_is_all_accepted_work_per_thread(admission: Admission) -> None:
+    assert admission.backlog_s() == 0
+    admission.enter(0.040)
+    admission.enter(5.0)
+    assert admission.backlog_s() == pytest.approx(0.020)

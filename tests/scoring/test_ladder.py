@@ -1,0 +1,132 @@
+"""A request gets the first rung of its plan's ladder that there is time for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from service.scoring.cost import CostModel
+from service.scoring.ladder import Choice, choose, rungs
+
+
+@dataclass(frozen=True)
+class Step:
+    step: str
+    least: int = 100
+
+
+@dataclass(frozen=True)
+class Treated:
+    model: str
+    lighter: tuple[Any, ...] = ()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+LIGHT = Treated("light/1")
+HEAVY = Treated("heavy/1", (LIGHT,))
+FEWER, MODEL, INPUT = Step("fewer"), Step("model"), Step("input_order")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def costs(clock: Clock) -> CostModel:
+    """20 µs a candidate for the heavy model, 2 µs for the light one."""
+    costs = CostModel(clock)
+    for rows in [100, 300, 500] * 50:
+        costs.observe("heavy/1", rows, {"encode": 0.0, "infer": 0.020 * rows, "fuse": 0.0})
+        costs.observe("light/1", rows, {"encode": 0.0, "infer": 0.002 * rows, "fuse": 0.0})
+    return costs
+
+
+def chosen(
+    costs: CostModel, ladder: list[Step], ms: float, rows: int = 500, **given: Any
+) -> Choice | None:
+    known: dict[str, Any] = {"idle": False, "may_cut": True, "is_loaded": lambda _: True}
+    return choose(ladder, HEAVY, rows, seconds=ms / 1000, costs=costs, **(known | given))
+
+
+def test_all_of_it_where_there_is_time(costs: CostModel) -> None:
+    choice = chosen(costs, [FEWER, MODEL, INPUT], 11)
+    assert choice is not None
+    assert (choice.treatment, choice.rows) == (HEAVY, 500)
+    assert choice.work_s == pytest.approx(0.010, rel=0.05)
+
+
+def test_as_many_candidates_as_fit(costs: CostModel) -> None:
+    choice = chosen(costs, [FEWER, MODEL, INPUT], 6)
+    assert choice is not None
+    assert choice.treatment is HEAVY
+    assert 250 <= choice.rows <= 300
+
+
+def test_lighter_model_where_even_the_fewest_do_not_fit(costs: CostModel) -> None:
+    choice = chosen(costs, [FEWER, MODEL, INPUT], 1.5)
+    assert choice is not None
+    assert (choice.treatment, choice.rows) == (LIGHT, 500)
+
+
+def test_fewer_candidates_under_the_lighter_model_are_the_last_rung(costs: CostModel) -> None:
+    choice = chosen(costs, [FEWER, MODEL, INPUT], 0.5)
+    assert choice is not None
+    assert choice.treatment is LIGHT
+    assert 100 <= choice.rows < 300
+
+
+def test_steps_are_tried_in_the_plans_order(costs: CostModel) -> None:
+    choice = chosen(costs, [MODEL, FEWER, INPUT], 6)
+    assert choice is not None
+    assert (choice.treatment, choice.rows) == (LIGHT, 500)
+
+
+def test_nothing_is_run_that_does_not_fit(costs: CostModel) -> None:
+    assert chosen(costs, [FEWER, MODEL, INPUT], 0.1) is None
+    assert chosen(costs, [FEWER, INPUT], 1.5) is None
+    assert chosen(costs, [INPUT], 6) is None
+    assert chosen(costs, [], 6) is None
+    assert chosen(costs, [FEWER], -5) is None
+
+
+def test_request_of_fewer_than_the_least_is_all_or_nothing(costs: CostModel) -> None:
+    assert chosen(costs, [FEWER, INPUT], 0.5, rows=60) is None
+    choice = chosen(costs, [FEWER, INPUT], 2, rows=60)
+    assert choice is not None
+    assert choice.rows == 60
+
+
+def test_request_that_may_not_be_cut_skips_to_the_lighter_model(costs: CostModel) -> None:
+    choice = chosen(costs, [FEWER, MODEL, INPUT], 6, may_cut=False)
+    assert choice is not None
+    assert (choice.treatment, choice.rows) == (LIGHT, 500)
+
+
+def test_lighter_model_that_is_not_loaded_is_no_rung(costs: CostModel) -> None:
+    assert chosen(costs, [MODEL, INPUT], 6, is_loaded=lambda id_: id_ == "heavy/1") is None
+
+
+def test_treatment_that_has_the_lighter_model_already_keeps_it() -> None:
+    treatment = Treated("light/1", (None,))
+    found = [(r.treatment, r.least) for r in rungs([FEWER, MODEL, INPUT], treatment)]
+    assert {t for t, _ in found} == {treatment}
+
+
+def test_prediction_that_nothing_confirms_is_tried_again_once_the_service_is_idle(
+    costs: CostModel, clock: Clock
+) -> None:
+    assert chosen(costs, [INPUT], 4, idle=True) is None
+    clock.now += 1.0
+    assert chosen(costs, [INPUT], 4, idle=False) is None
+    choice = chosen(costs, [INPUT], 4, idle=True)
+    assert choice is not None
+    assert choice.is_trial
+    assert not chosen(costs, [INPUT], 11, idle=True).is_trial
