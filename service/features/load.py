@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from service.contract.features import FeatureSchema
 from service.features.errors import LoadError
+from service.features.item_updates import CHANNEL, change_message
 from service.features.record_files import BadRow, Row, open_records
 from service.features.refused import refused_values
 from service.features.store import Kind, record_key
@@ -108,4 +109,8 @@ def _write(redis: Redis, scene: str, kind: Kind, rows: list[Row], report: LoadRe
             report.refuse(f"{row.place}: {err}")
             continue
         pipeline.set(record_key(scene, kind, row.id), record)
-    return len(pipeline.execute())
+    written = len(pipeline)
+    if kind == "item" and written:
+        pipeline.publish(CHANNEL, change_message(scene, [row.id for row in rows]))
+    pipeline.execute()
+    return written

@@ -1,0 +1,168 @@
+"""The item cache alone: what is found, what makes room, what is never mixed up."""
+
+import numpy as np
+import pytest
+
+from service.contract.features import Attribute, FeatureSchema, Numeric
+from service.scoring.errors import RunFailed
+from service.scoring.item_cache import ItemCache, Items
+from tests.scoring.graphs import SCHEMA
+
+WIDTH = 6
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def made(clock: Clock, slots: int = 100, ttl_s: float = 60.0) -> ItemCache:
+    bytes_a_slot = ItemCache(SCHEMA, WIDTH, max_bytes=0, ttl_s=1, clock=clock).slot_bytes
+    return ItemCache(SCHEMA, WIDTH, max_bytes=slots * bytes_a_slot, ttl_s=ttl_s, clock=clock)
+
+
+def items(ids: list[str], version: int = 0) -> Items:
+    """Made-up items whose numbers tell id and version."""
+    numbers = np.array([int(id_) for id_ in ids], np.float64) + 1000 * version
+    return Items(
+        part=np.repeat(numbers[:, None], WIDTH, 1).astype(np.float32),
+        attributes={"videolen_s": numbers, "price": -numbers},
+        raw={"author_id": [f"a{n:g}" for n in numbers]},
+    )
+
+
+def keep(cache: ItemCache, ids: list[str], version: int = 0, scene: str = "feed") -> None:
+    lease = cache.look_up(scene, ids)
+    missing = lease.missing_ids
+    cache.keep(lease, items(missing, version), range(len(missing)))
+
+
+def held(cache: ItemCache, ids: list[str], scene: str = "feed") -> list[str]:
+    missing = cache.look_up(scene, ids).missing_ids
+    return [id_ for id_ in ids if id_ not in missing]
+
+
+def test_what_was_kept_is_found_beside_what_is_fresh(clock: Clock) -> None:
+    cache = made(clock)
+    keep(cache, ["3", "1"])
+    lease = cache.look_up("feed", ["1", "2", "3"])
+    assert lease.missing_ids == ["2"]
+    fresh = items(["2"])
+    parts = cache.parts(lease, fresh.part, 8)
+    np.testing.assert_array_equal(parts[:, 0], [1, 2, 3, 3, 3, 3, 3, 3])
+    columns = cache.attributes(lease, fresh.attributes)
+    np.testing.assert_array_equal(columns["videolen_s"], [1, 2, 3])
+    np.testing.assert_array_equal(columns["price"], [-1, -2, -3])
+    assert cache.raw(lease, fresh.raw) == {"author_id": ["a1", "a2", "a3"]}
+
+
+def test_a_scene_does_not_find_the_items_of_another(clock: Clock) -> None:
+    cache = made(clock)
+    keep(cache, ["1"], scene="feed")
+    assert held(cache, ["1"], scene="search") == []
+
+
+def test_items_expire_within_the_ttl_and_not_all_at_once(clock: Clock) -> None:
+    cache = made(clock)
+    for n in range(50):
+        keep(cache, [str(n)])
+    ids = [str(n) for n in range(50)]
+    clock.now += 47.9
+    assert held(cache, ids) == ids
+    clock.now += 6
+    assert 0 < len(held(cache, ids)) < 50
+    clock.now += 6.2
+    assert held(cache, ids) == []
+
+
+def test_only_the_changed_items_are_forgotten(clock: Clock) -> None:
+    cache = made(clock)
+    keep(cache, ["1", "2"])
+    keep(cache, ["1"], scene="search")
+    cache.forget("feed", ["1", "9"])
+    assert held(cache, ["1", "2"]) == ["2"]
+    assert held(cache, ["1"], scene="search") == ["1"]
+    cache.forget_all()
+    assert held(cache, ["2"]) == []
+
+
+def test_a_value_read_before_its_item_changed_is_not_kept(clock: Clock) -> None:
+    cache = made(clock)
+    one, two, all_ = (cache.look_up("feed", ["1", "2"]) for _ in range(3))
+    cache.forget("feed", ["1"])
+    cache.keep(one, items(["1", "2"]), [0, 1])
+    assert held(cache, ["1", "2"]) == ["2"]
+    cache.forget_all()
+    cache.keep(all_, items(["1", "2"]), [0, 1])
+    assert held(cache, ["1", "2"]) == []
+    keep(cache, ["1"], version=1)
+    assert held(cache, ["1"]) == ["1"]
+    assert two.missing_ids == ["1", "2"]
+
+
+def test_the_longest_unused_make_room_and_memory_stays_bounded(clock: Clock) -> None:
+    cache = made(clock, slots=20)
+    keep(cache, [str(n) for n in range(20)])
+    clock.now += 11
+    assert held(cache, [str(n) for n in range(5)]) == [str(n) for n in range(5)]
+    clock.now += 11
+    keep(cache, [str(n) for n in range(100, 110)])
+    assert held(cache, [str(n) for n in range(5)]) == [str(n) for n in range(5)]
+    assert held(cache, [str(n) for n in range(100, 110)]) == [str(n) for n in range(100, 110)]
+    assert cache.bytes == 20 * cache.slot_bytes
+    assert len(cache.ids("feed")) == 20
+
+
+def test_what_a_request_found_is_not_given_away_while_it_may_read(clock: Clock) -> None:
+    cache = made(clock, slots=4)
+    keep(cache, ["1", "2", "3", "4"])
+    lease = cache.look_up("feed", ["1", "2", "3", "4"])
+    clock.now += 5
+    keep(cache, ["5", "6"])
+    assert held(cache, ["5", "6"]) == []
+    np.testing.assert_array_equal(cache.parts(lease, None, 4)[:, 0], [1, 2, 3, 4])
+
+
+def test_a_request_that_slept_too_long_fails_instead_of_reading_other_items(clock: Clock) -> None:
+    cache = made(clock, slots=4)
+    keep(cache, ["1", "2", "3", "4"])
+    lease = cache.look_up("feed", ["1", "2"])
+    clock.now += 30
+    keep(cache, ["5", "6", "7", "8"])
+    with pytest.raises(RunFailed, match="an item left the cache while its request was being rank"):
+        cache.parts(lease, None, 8)
+
+
+def test_an_item_kept_anew_is_found_once_with_its_new_values(clock: Clock) -> None:
+    cache = made(clock, slots=8)
+    for version in range(3):
+        keep(cache, ["1"], version)
+        clock.now += 61
+    keep(cache, ["1"], 3)
+    lease = cache.look_up("feed", ["1"])
+    assert cache.parts(lease, None, 8)[0, 0] == 3001
+    assert cache.ids("feed") == ["1"]
+
+
+def test_rows_that_are_not_certain_are_left_out(clock: Clock) -> None:
+    cache = made(clock)
+    lease = cache.look_up("feed", ["1", "2", "3"])
+    cache.keep(lease, items(["1", "2", "3"]), {2, 0})
+    assert held(cache, ["1", "2", "3"]) == ["1", "3"]
+
+
+def test_only_what_lookups_read_is_kept_raw(clock: Clock) -> None:
+    plain = FeatureSchema(
+        features=(Numeric(name="price", side="item", default=0.0),),
+        attributes=(Attribute(name="price", default=0.0, min=0, max=1),),
+    )
+    cache = ItemCache(plain, WIDTH, max_bytes=10_000, ttl_s=9, clock=clock)
+    assert cache.raw_names == ()
+    assert made(clock).raw_names == ("author_id",)

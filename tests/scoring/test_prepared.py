@@ -1,0 +1,178 @@
+"""Requests through the item cache give the bits that they give without it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import redis
+
+from service.contract.repository import Repository
+from service.features.store import FeatureStore
+from service.scoring.item_caches import ItemCaches
+from service.scoring.package import LoadedModel, load_package
+from service.scoring.pool import ModelPool
+from service.scoring.ranking import RankOutput
+from service.scoring.scorer import Scorer
+from service.scoring.workers import Workers
+from tests.scoring.conftest import asked, compiled
+from tests.scoring.cut_packages import publish_cut
+from tests.scoring.packages import raw_rows
+
+ITEMS = 60
+
+
+@pytest.fixture(scope="module")
+def cut_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cut")
+    publish_cut(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cut(cut_models: Path) -> LoadedModel:
+    return load_package(Repository(cut_models), "cut", 1)
+
+
+@pytest.fixture
+def store(valkey: redis.Redis) -> None:
+    """Users u0 … and items i0 … with features; some items have none, one is garbled, one bad."""
+    for row, raw in enumerate(raw_rows(3, ITEMS)):
+        user, item = raw["user"]["features"], raw["item"]["features"]
+        valkey.set(f"finerank:f:feed:user:u{row}", orjson.dumps(user))
+        if item:
+            valkey.set(f"finerank:f:feed:item:i{row}", orjson.dumps(item))
+    valkey.set("finerank:f:feed:item:i7", b"{")
+    valkey.set("finerank:f:feed:item:i8", b'{"videolen_s": "long", "author_id": "a1"}')
+    valkey.set("finerank:f:feed:item:i9", b'{"author_id": ["a", 1.5]}')
+
+
+@pytest.fixture
+async def scorers(
+    cut_models: Path, workers: Workers, store: None, valkey_url: str
+) -> AsyncIterator[tuple[Scorer, Scorer]]:
+    """One with a cache, one without."""
+    pool = ModelPool(Repository(cut_models))
+    await pool.ensure(["cut/1"])
+    features = FeatureStore.from_url(valkey_url, 5.0)
+    cached = Scorer(pool, workers, features, items=ItemCaches(1 << 20, 60.0))
+    yield cached, Scorer(pool, workers, features)
+    await features.close()
+    pool.close()
+
+
+def same(found: RankOutput, expected: RankOutput) -> None:
+    np.testing.assert_array_equal(found.order, expected.order)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert found.degraded == expected.degraded
+    for head, values in expected.heads.items():
+        np.testing.assert_array_equal(found.heads[head], values, err_msg=head)
+
+
+def ids(*numbers: int) -> list[str]:
+    return [f"i{n}" for n in numbers]
+
+
+async def test_cold_warm_and_mixed_requests_give_the_bits_of_no_cache(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    random = np.random.default_rng(0)
+    for count in (1, 2, 7, 8, 9, 33, 60, 60):
+        rows = random.permutation(ITEMS)[:count]
+        request = asked(ids(*rows), user_id=f"u{random.integers(ITEMS)}")
+        same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+
+
+async def test_bad_records_are_counted_each_time_and_never_kept(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    request = asked(ids(6, 7, 8, 9, 10))
+    first = await cached.rank(request, snapshot)
+    assert first.degraded == {"bad_feature": 3}
+    same(await cached.rank(request, snapshot), first)
+    same(first, await plain.rank(request, snapshot))
+
+
+async def test_only_missing_items_are_asked_of_the_store(
+    scorers: tuple[Scorer, Scorer], cut_models: Path, valkey: redis.Redis
+) -> None:
+    cached, _ = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    await cached.rank(asked(ids(1, 2, 3)), snapshot)
+    # what the store holds now shows what is read again
+    valkey.set("finerank:f:feed:item:i2", b'{"videolen_s": 1}')
+    valkey.config_resetstat()
+    await cached.rank(asked(ids(1, 2, 3, 4)), snapshot)
+    stats: Any = valkey.info("commandstats")
+    assert stats["cmdstat_mget"]["calls"] == 1
+    keyspace: Any = valkey.info("stats")
+    assert keyspace["keyspace_hits"] + keyspace["keyspace_misses"] == 2  # i4 and the user
+
+
+async def test_changed_item_is_read_again_after_its_message(
+    scorers: tuple[Scorer, Scorer], cut_models: Path, valkey: redis.Redis
+) -> None:
+    cached, plain = scorers
+    snapshot, request = compiled(cut_models, model="cut/1"), asked(ids(1, 2, 3))
+    before = await cached.rank(request, snapshot)
+    valkey.set("finerank:f:feed:item:i2", b'{"videolen_s": 1}')
+    same(await cached.rank(request, snapshot), before)
+    assert cached.items is not None
+    cached.items.forget("feed", ["i2"])
+    after = await cached.rank(request, snapshot)
+    same(after, await plain.rank(request, snapshot))
+    assert after.scores[1] != before.scores[1]
+
+
+async def test_inline_item_features_leave_the_cache_aside(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    await cached.rank(asked(ids(1, 2)), snapshot)
+    request = asked(ids(1, 2), item_columns={"videolen_s": [500.0, None]})
+    same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+    request = asked(ids(1, 2))
+    same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+
+
+async def test_defaults_of_an_outage_are_not_kept(
+    scorers: tuple[Scorer, Scorer], cut_models: Path, workers: Workers
+) -> None:
+    cached, plain = scorers
+    snapshot, request = compiled(cut_models, model="cut/1"), asked(ids(1, 2, 3))
+    away = FeatureStore.from_url("redis://127.0.0.1:1", 0.5)
+    store, cached._store = cached._store, away
+    assert (await cached.rank(request, snapshot)).degraded == {"feature_store": 3}
+    cached._store = store
+    same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+    await away.close()
+
+
+async def test_many_requests_at_once_share_the_cache(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    random = np.random.default_rng(1)
+    requests = [asked(ids(*random.permutation(ITEMS)[:20])) for _ in range(24)]
+    found = await asyncio.gather(*(cached.rank(request, snapshot) for request in requests))
+    for request, output in zip(requests, found, strict=True):
+        same(output, await plain.rank(request, snapshot))
+
+
+def test_golden_rows_go_through_the_three_graphs(cut: LoadedModel) -> None:
+    assert cut.manifest.cut == "user/item/rank"
+    assert type(cut.graphs).__name__ == "CutGraphs"
+
+
+def test_the_whole_graph_is_loaded_when_asked_for(cut_models: Path) -> None:
+    whole = load_package(Repository(cut_models), "cut", 1, whole=True)
+    assert set(whole.graphs.run(whole.golden.encoded)) == set(whole.manifest.head_names)
