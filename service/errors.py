@@ -83,10 +83,22 @@ class UnknownScene(ServiceError):
     status, code, title = 404, "unknown-scene", "The scene has no plan"
 
 
+class UnknownModel(ServiceError):
+    """A model, version or alias that is not there."""
+
+    status, code, title = 404, "unknown-model", "There is no such model"
+
+
 class UnknownVersion(ServiceError):
     """A plan version that the store does not hold."""
 
     status, code, title = 404, "unknown-version", "The plan has no such version"
+
+
+class AliasMoved(ServiceError):
+    """Somebody else moved the alias meanwhile."""
+
+    status, code, title = 409, "alias-moved", "The alias points elsewhere by now"
 
 
 class EtagMismatch(ServiceError):
@@ -111,6 +123,12 @@ class PlanRefused(ServiceError):
     """A plan with findings that are errors."""
 
     status, code, title = 422, "plan-refused", "The plan cannot be used"
+
+
+class ModelRefused(ServiceError):
+    """A package that does not pass a gate; what serves goes on serving."""
+
+    status, code, title = 422, "model-refused", "The model cannot serve"
 
 
 class EtagMissing(ServiceError):

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     feature_timeout_ms: Annotated[float, Field(gt=0)] = Field(
         10.0, description="longest wait for the feature store in one request"
     )
+    model_slowdown_max: Annotated[float, Field(gt=1)] = Field(
+        3.0, description="how many times slower than the active version a new one may be"
+    )
+    model_proof_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="how long the proof of a new version may take"
+    )
     shutdown_timeout_s: Annotated[int, Field(ge=0)] = Field(
         10, description="how long running requests may finish after SIGTERM"
     )

@@ -13,13 +13,16 @@ from service.api import problems
 from service.api.door import Door
 from service.api.health_routes import health_routes
 from service.api.limits import BodyLimit
+from service.api.models_routes import model_routes
 from service.api.plan_routes import plan_routes
+from service.api.promoting import Promoter
 from service.api.publishing import Publisher
 from service.api.rank_route import rank_routes
 from service.api.scenes import Scenes
-from service.experiment.loader import PlanLoader
+from service.experiment.loader import PlanLoader, Rehearse
 from service.metrics import Metrics
 from service.scoring.pool import ModelPool
+from service.scoring.rehearsal import RecentRequests
 from service.scoring.scorer import Scorer
 
 App = FastAPI
@@ -40,6 +43,8 @@ class Parts:
     token: str
     max_candidates: int
     max_body_bytes: int
+    recent: RecentRequests
+    rehearse: Rehearse
 
 
 def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
@@ -57,8 +62,12 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     problems.install(app)
     scenes = Scenes(parts.loader)
     publisher = Publisher(parts.loader, parts.pool.ensure)
-    app.include_router(rank_routes(parts.scorer, scenes, parts.metrics, parts.max_candidates))
+    app.include_router(
+        rank_routes(parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent)
+    )
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
+    promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
+    app.include_router(model_routes(promoter, parts.token))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics))
     app.add_middleware(Door, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics)
     app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes)

@@ -25,6 +25,7 @@ from service.metrics import NO_SCENE, Metrics
 from service.scoring.admission import Overloaded
 from service.scoring.errors import NotScored
 from service.scoring.ranking import RankInput, RankOutput
+from service.scoring.rehearsal import RecentRequests
 from service.scoring.scorer import Scorer
 
 _REQUEST_ID = "x-request-id"
@@ -34,7 +35,13 @@ _LEFT = "499"  # the caller went away while it sent; as nginx counts it
 _PROBLEMS = (400, 413, 422, 503)
 
 
-def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates: int) -> APIRouter:
+def rank_routes(
+    scorer: Scorer,
+    scenes: Scenes,
+    metrics: Metrics,
+    max_candidates: int,
+    recent: RecentRequests,
+) -> APIRouter:
     """`/v1/rank`, and `/rank` for the same."""
     router = APIRouter(tags=["rank"])
 
@@ -69,6 +76,7 @@ def rank_routes(scorer: Scorer, scenes: Scenes, metrics: Metrics, max_candidates
         except Exception:
             metrics.requests.labels(scene, "500").inc()
             raise
+        recent.add(asked)
         ranked = time.monotonic()
         content = rank_reply(body, asked, snapshot, output, (ranked - arrived) * 1000)
         done = time.monotonic()

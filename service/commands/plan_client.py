@@ -36,18 +36,18 @@ class PlanClient:
         answer = self._send("GET", "")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
-        version: int = _accepted(answer)["version"]
+        version: int = accepted(answer)["version"]
         return version
 
     def get(self, version: int | None = None) -> Document:
         query = {} if version is None else {"version": version}
-        return _accepted(self._send("GET", "", params=query))
+        return accepted(self._send("GET", "", params=query))
 
     def history(self, limit: int) -> Document:
-        return _accepted(self._send("GET", "/history", params={"limit": limit}))
+        return accepted(self._send("GET", "/history", params={"limit": limit}))
 
     def validate(self, document: Document) -> Document:
-        return _accepted(self._send("POST", "/validate", json=document))
+        return accepted(self._send("POST", "/validate", json=document))
 
     def put(self, document: Document, live: int | None, author: str, message: str) -> Document:
         """Publish over the version `live`; None: as the first plan of the scene."""
@@ -80,7 +80,7 @@ class PlanClient:
             params={"author": author, "message": message},
             headers={"Authorization": f"Bearer {self._token}", **headers},
         )
-        return _accepted(answer)
+        return accepted(answer)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -109,7 +109,7 @@ def read_document(path: Path) -> Document:
     return document
 
 
-def _accepted(answer: httpx.Response) -> Document:
+def accepted(answer: httpx.Response) -> Document:
     """The reply.
 
     Raises:

@@ -19,10 +19,13 @@ from service.experiment.embedded import EmbeddedStore, start_embedded
 from service.experiment.errors import EmbeddedError
 from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
+from service.experiment.variants import one_model_each
 from service.features.errors import StoreUnavailable
 from service.features.store import FeatureStore
 from service.metrics import Metrics
 from service.scoring.pool import ModelPool
+from service.scoring.proof import Prover
+from service.scoring.rehearsal import RecentRequests, Rehearsal
 from service.scoring.scorer import Scorer
 from service.scoring.session import runtime_version
 from service.scoring.threads import cpu_budget
@@ -64,10 +67,16 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     except ValueError as err:
         raise ValueError(f"store {masked(url)!r}: {err}") from err
     # One thread a run: requests run beside each other, and the budget is spent on that.
-    pool, workers = ModelPool(repository, threads=1), Workers(threads)
+    prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
+    pool, workers = ModelPool(repository, threads=1, prove=prove), Workers(threads)
+    scorer, recent = Scorer(pool, workers, features), RecentRequests()
 
     def drop_unused(_: Snapshot) -> None:
         pool.retain(loader.models_in_use())
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        fresh = snapshot.models - loader.models_in_use()
+        await rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
 
     loader = PlanLoader(
         redis,
@@ -76,15 +85,19 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         state_dir=settings.state_dir,
         replica=settings.replica,
         on_change=drop_unused,
+        rehearse=rehearse,
     )
+    rehearsal = Rehearsal(pool, scorer, recent, loader.snapshot)
     parts = Parts(
         loader=loader,
         pool=pool,
-        scorer=Scorer(pool, workers, features),
+        scorer=scorer,
         metrics=metrics,
         token=settings.write_token(),
         max_candidates=settings.max_candidates,
         max_body_bytes=settings.max_body_bytes,
+        recent=recent,
+        rehearse=rehearse,
     )
 
     @contextlib.asynccontextmanager

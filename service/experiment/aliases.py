@@ -1,10 +1,11 @@
 """Model aliases in Redis: one truth for all replicas, moved by compare-and-set.
 
-Hash `finerank:aliases:<name>`: alias -> version. `models/<name>/aliases.json` fills the hash of a
-model once, while it is empty.
+Hash `finerank:aliases:<name>`: alias -> version; stream `finerank:aliases:<name>:audit`: its moves.
+`models/<name>/aliases.json` fills the hash of a model once, while it is empty.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import redis
 
@@ -16,11 +17,15 @@ from service.experiment.store import CHANNEL
 
 Aliases = Mapping[str, Mapping[str, int]]  # model name -> alias -> version
 
+PROMOTE, DEMOTE = "promote", "demote"
+
 # -> {1, ""} or {0, the version the alias points at, "" for none}
 _MOVE = """
 local current = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if current ~= ARGV[2] then return {0, current} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, '*', 'alias', ARGV[1], 'from', current,
+  'to', ARGV[3], 'action', ARGV[5], 'author', ARGV[6])
 redis.call('PUBLISH', ARGV[4], KEYS[1])
 return {1, ''}
 """
@@ -53,8 +58,19 @@ class AliasStore:
             for name, entry in zip(names, found, strict=True)
         }
 
-    async def move(self, name: str, alias: str, version: int, *, expected: int | None) -> None:
+    async def move(
+        self,
+        name: str,
+        alias: str,
+        version: int,
+        *,
+        expected: int | None,
+        action: str = PROMOTE,
+        author: str = "",
+    ) -> None:
         """Point an alias at a version, if it points at `expected` now (None: if there is none).
+
+        `action` and `author` are for the audit.
 
         Raises:
             StaleAlias: it points elsewhere; nothing was written.
@@ -62,11 +78,20 @@ class AliasStore:
         """
         ModelRef.parse(f"{name}@{alias}")
         done, current = await self._move(
-            keys=[_key(name)],
-            args=[alias, "" if expected is None else expected, version, CHANNEL],
+            keys=[_key(name), f"{_key(name)}:audit"],
+            args=[alias, "" if expected is None else expected, version, CHANNEL, action, author],
         )
         if not done:
             raise StaleAlias(name, alias, expected, int(current) if current else None)
+
+    async def before(self, name: str, alias: str, version: int) -> int | None:
+        """What the alias pointed at when it was last promoted to `version`, by the audit."""
+        entries = await self._redis.xrevrange(f"{_key(name)}:audit")
+        for _, entry in cast(Any, entries or ()):
+            was = {field.decode(): value.decode() for field, value in entry.items()}
+            if (was["alias"], was["to"], was["action"]) == (alias, str(version), PROMOTE):
+                return int(was["from"]) if was["from"] else None
+        return None
 
     async def _first(self, name: str) -> dict[str, int]:
         """The aliases of the model's file, written to the store unless somebody was faster."""

@@ -10,45 +10,30 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from service.contract.repository import Repository
-from service.experiment.aliases import Aliases, AliasStore, pinned, unmoved
+from service.experiment.accepted import Accepted, NotServed, plan_of
+from service.experiment.ahead import SOON_S, Ahead, NotYet, Prepare
+from service.experiment.aliases import Aliases, AliasStore, pinned
 from service.experiment.connection import UNAVAILABLE, Client
 from service.experiment.document import Plan
-from service.experiment.errors import DamagedPlan, ExperimentError
+from service.experiment.errors import ExperimentError
+from service.experiment.moves import Move, follow, groups, moved, refused_by_others
 from service.experiment.packages import PackageReader, ResolvedModels
-from service.experiment.plan import parse_plan
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.reports import Reporter
 from service.experiment.saved import Saved, SavedPlans
 from service.experiment.snapshot import Snapshot, compile_snapshot
-from service.experiment.store import PlanStore, StoredPlan, plan_digest
+from service.experiment.store import PlanStore, plan_digest
 from service.experiment.wake import POLL_S, is_cancelled, listen
 from service.experiment.walk import model_refs
 
-Prepare = Callable[[frozenset[str]], Awaitable[None]]  # load models "name/version", or raise
+Rehearse = Callable[[Snapshot], Awaitable[None]]
 OnChange = Callable[[Snapshot], None]
-
-
-@dataclass(frozen=True)
-class _Accepted:
-    """What is served. `aliases`: those the plan names. `confirmed`: the store has said so."""
-
-    snapshot: Snapshot
-    digest: str
-    aliases: Aliases
-    confirmed: bool
-
-    def is_of(self, version: int, digest: str, aliases: Aliases) -> bool:
-        return (self.snapshot.version, self.digest, self.aliases) == (version, digest, aliases)
-
-    def still_is(self, version: int, aliases: Aliases) -> bool:
-        same = self.confirmed and self.snapshot.version == version
-        return same and unmoved(self.aliases, aliases)
 
 
 class PlanLoader:
@@ -56,6 +41,7 @@ class PlanLoader:
 
     Args:
         prepare: loads the models of a plan before it goes live; what it raises refuses the plan.
+        rehearse: tries a snapshot before it goes live; what it raises refuses the plan.
         state_dir: accepted plans are saved under `plans/` in it.
         replica: the name under which this process reports to the store.
         on_change: called with each snapshot right after it went live.
@@ -70,20 +56,24 @@ class PlanLoader:
         state_dir: Path,
         replica: str,
         on_change: OnChange | None = None,
+        rehearse: Rehearse | None = None,
     ) -> None:
         self.store = PlanStore(redis)
         self.aliases = AliasStore(redis, repository)
         self.store_problem: str | None = None
         self.synced_at: float | None = None  # monotonic instant of the last whole poll
+        self.repository = repository
         self._redis, self._reader = redis, PackageReader(repository)
-        self._prepare, self._on_change = prepare, on_change
+        self._rehearse, self._on_change = rehearse, on_change
         self._saved = SavedPlans(state_dir / "plans")
         self._reporter = Reporter(self.store, replica)
         self._snapshots: Mapping[str, Snapshot] = {}
-        self._accepted: dict[str, _Accepted] = {}
+        self._accepted: dict[str, Accepted] = {}
         self._refusals = Refusals()
         self._problems: dict[str, str] = {}
         self._wake = asyncio.Event()
+        self._ahead = Ahead(prepare, self._wake.set)
+        self._patience_s: float | None = SOON_S
         self._turn = asyncio.Lock()
         self._log = structlog.get_logger("finerank.plans")
 
@@ -103,18 +93,25 @@ class PlanLoader:
         """Every model, as "name/version", that a live snapshot can reach."""
         return frozenset().union(*(s.models for s in self._snapshots.values()))
 
-    async def models(self, plan: Plan) -> ResolvedModels:
-        """The packages that a plan, live or a draft, would get now; for `check_plan`."""
-        names = {ref.name for ref in model_refs(plan)}
-        return ResolvedModels(self._reader, await self.aliases.read(names))
+    async def models(self, plan: Plan, moved_to: Aliases | None = None) -> ResolvedModels:
+        """The packages that a plan, live or a draft, would get now; for `check_plan`.
+
+        `moved_to`: where some aliases are supposed to point instead.
+        """
+        aliases = await self.aliases.read({ref.name for ref in model_refs(plan)})
+        for name, entry in (moved_to or {}).items():
+            aliases[name] = {**aliases.get(name, {}), **entry}
+        return ResolvedModels(self._reader, aliases)
 
     async def start(self) -> None:
         """Load every scene once, from the store or else from disk; a bad plan is only a problem."""
+        self._patience_s = None  # nothing is served yet that could wait for it
         await self._look()
         async with self._turn:
             for scene in await asyncio.to_thread(self._saved.scenes):
                 if scene not in self._snapshots:
                     await self._load_saved(scene)
+        self._patience_s = SOON_S
 
     async def run(self) -> None:
         """Follow the store until cancelled; survives everything else."""
@@ -132,6 +129,7 @@ class PlanLoader:
 
     async def close(self) -> None:
         """Take this replica out of the store's lists, if the store answers."""
+        await self._ahead.close()
         await self._reporter.leave()
 
     async def refresh(self) -> None:
@@ -142,8 +140,11 @@ class PlanLoader:
                 named = {name for a in self._accepted.values() for name in a.aliases}
                 named |= {name for scene in live for name in self._refusals.aliases(scene)}
                 aliases = await self.aliases.read(named)
-                for scene in live.keys() | self._accepted.keys():
+                moves = self._moves(live, aliases)
+                for scene in (live.keys() | self._accepted.keys()) - moves.keys():
                     await self._follow(scene, live.get(scene), aliases)
+                for group in groups(moves):
+                    await self._move(group, aliases)
             except UNAVAILABLE as err:
                 self._lost(f"the store does not answer: {type(err).__name__}: {err}")
                 return
@@ -169,13 +170,60 @@ class PlanLoader:
         elif not self._refusals.stands(scene, version, aliases):
             await self._load(scene, version)
 
+    def _moves(
+        self, live: Mapping[str, int | None], aliases: Aliases
+    ) -> dict[str, frozenset[Move]]:
+        """Scenes whose plan stays the same while an alias that it names has moved."""
+        found = {
+            scene: moved(accepted.aliases, aliases)
+            for scene, accepted in self._accepted.items()
+            if accepted.confirmed and accepted.snapshot.version == live.get(scene)
+        }
+        return {scene: moves for scene, moves in found.items() if moves}
+
+    async def _move(self, group: list[str], aliases: Aliases) -> None:
+        """Follow alias moves in all these scenes, or in none of them."""
+        versions = {scene: self._accepted[scene].snapshot.version for scene in group}
+        if all(self._refusals.stands(s, version, aliases) for s, version in versions.items()):
+            return
+        staged, failed = [], dict[str, Exception]()
+        for scene, version in versions.items():
+            try:
+                staged.append(await self._stage(scene, version))
+            except NotYet:
+                staged.append(None)
+            except NotServed as refused:
+                failed[scene] = refused.why
+        for scene, why in refused_by_others(group, failed).items():
+            named = follow(self._accepted[scene].aliases, aliases)
+            self._refusals.add(scene, versions[scene], named, why)
+        if not failed and all(staged):
+            for found in filter(None, staged):
+                await self._accept(*found, confirmed=True)
+
     async def _load(self, scene: str, version: int) -> None:
         try:
-            stored = await self.store.get(scene, version)
-            plan = _parse(scene, stored)
-        except ExperimentError as err:
-            self._refusals.add(scene, version, {}, err)
+            staged = await self._stage(scene, version)
+        except NotYet:
             return
+        except NotServed as refused:
+            self._refusals.add(scene, version, refused.aliases, refused.why)
+            return
+        if staged is not None:
+            await self._accept(*staged, confirmed=True)
+
+    async def _stage(self, scene: str, version: int) -> tuple[Snapshot, Saved] | None:
+        """What would be live: compiled, loaded and rehearsed; None: it is live already.
+
+        Raises:
+            NotServed: it cannot go live.
+            NotYet: its models are being loaded.
+        """
+        try:
+            stored = await self.store.get(scene, version)
+            plan = plan_of(scene, stored)
+        except ExperimentError as err:
+            raise NotServed({}, err) from err
         refs = model_refs(plan)
         aliases = await self.aliases.read({ref.name for ref in refs})
         named = pinned(refs, aliases)
@@ -183,18 +231,19 @@ class PlanLoader:
         if before is not None and before.is_of(version, plan_digest(stored.plan), named):
             self._accepted[scene] = replace(before, confirmed=True)
             self._clear(scene)
-            return
+            return None
         try:
             snapshot = await self._compile(plan, version, aliases)
+        except NotYet:
+            raise
         except Exception as err:
-            self._refusals.add(scene, version, named, err)
-            return
-        await self._accept(snapshot, Saved(stored, aliases), confirmed=True)
+            raise NotServed(named, err) from err
+        return snapshot, Saved(stored, aliases)
 
     async def _load_saved(self, scene: str) -> None:
         try:
             saved = await asyncio.to_thread(self._saved.read, scene)
-            plan = _parse(scene, saved.stored)
+            plan = plan_of(scene, saved.stored)
             snapshot = await self._compile(plan, saved.stored.version, saved.aliases)
         except Exception as err:
             self._problems[scene] = f"the saved plan is refused: {sentence(err)}"
@@ -205,13 +254,15 @@ class PlanLoader:
     async def _compile(self, plan: Plan, version: int, aliases: Aliases) -> Snapshot:
         models = ResolvedModels(self._reader, aliases)
         snapshot = await asyncio.to_thread(compile_snapshot, plan, version, models)
-        await self._prepare(snapshot.models)
+        await self._ahead.ready(snapshot.models, self._patience_s)
+        if self._rehearse is not None:
+            await self._rehearse(snapshot)
         return snapshot
 
     async def _accept(self, snapshot: Snapshot, saved: Saved, *, confirmed: bool) -> None:
         scene, digest = snapshot.scene, plan_digest(saved.stored.plan)
         named = pinned(model_refs(snapshot.plan), saved.aliases)
-        self._accepted[scene] = _Accepted(snapshot, digest, named, confirmed)
+        self._accepted[scene] = Accepted(snapshot, digest, named, confirmed)
         self._snapshots = {**self._snapshots, scene: snapshot}
         self._log.info(
             "plan_live",
@@ -249,10 +300,3 @@ class PlanLoader:
         self.store_problem = problem
         # A store that comes back may be another one: then equal numbers are not equal documents.
         self._accepted = {s: replace(a, confirmed=False) for s, a in self._accepted.items()}
-
-
-def _parse(scene: str, stored: StoredPlan) -> Plan:
-    plan = parse_plan(stored.plan)
-    if plan.scene != scene:
-        raise DamagedPlan(f"the plan of scene {plan.scene!r} is stored under {scene!r}")
-    return plan

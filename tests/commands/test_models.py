@@ -40,3 +40,22 @@ def test_check_of_an_unknown_model_says_what_there_is(tmp_path):
     done = Command()("models", "check", "tinny", "--models", tmp_path, status=1)
     assert "no model 'tinny'" in done.stderr
     assert "known: tiny" in done.stderr
+
+
+def test_promote_and_demote_move_the_alias_of_a_service(service, finerank, tmp_path):
+    publish_tiny(service.runtime.settings.models, seed=1, champion=False)
+    done = finerank("models", "promote", "tiny/2")
+    assert done.stdout == "tiny@champion: version 1 -> version 2 (feed)\n"
+    listed = finerank("models", "list", "--url", service.url).stdout.splitlines()
+    assert listed[2].split() == ["tiny/2", "loaded", "champion", "feed"]
+    done = finerank("models", "promote", "tiny@champion", "--alias", "stable")
+    assert done.stdout == "tiny@stable: nothing -> version 2 (no scene)\n"
+    done = finerank("models", "demote", "tiny")
+    assert done.stdout == "tiny@champion: version 2 -> version 1 (feed)\n"
+
+
+def test_a_refused_promotion_says_why(service, finerank):
+    assert "no version 99" in finerank("models", "promote", "tiny/99", status=1).stderr
+    assert "no alias 'blue'" in finerank("models", "promote", "tiny@blue", status=1).stderr
+    done = Command(FINERANK_URL=service.url)("models", "promote", "tiny/1", status=1)
+    assert "a write needs the service's token" in done.stderr

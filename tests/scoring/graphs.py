@@ -93,13 +93,13 @@ def tiny_graph(
     return graph.model(heads)
 
 
-def slow_down(model: Any, rows: int) -> None:
-    """Add 0 to the last head, out of a loop of ten million rounds for each row beyond `rows`."""
+def slow_down(model: Any, rows: int, rounds: int = 10_000_000) -> None:
+    """Add 0 to the last head, out of a loop of `rounds` for each row beyond `rows`."""
     onnx = pytest.importorskip("onnx")
     make, types = onnx.helper.make_node, onnx.TensorProto
     graph, head = model.graph, model.graph.output[-1].name
     graph.node[-1].output[0] = "fast_head"
-    for name, value in (("least", 0), ("rows", rows), ("rounds", 10_000_000)):
+    for name, value in (("least", 0), ("rows", rows), ("rounds", rounds)):
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), f"slow_{name}"))
     graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.0), "slow_start"))
     scalar = onnx.helper.make_tensor_value_info

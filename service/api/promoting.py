@@ -1,0 +1,124 @@
+"""From a version to the one that serves: prove, check every formula, rehearse, move the alias.
+
+Everything that can refuse a version comes before the move: a bad package changes nothing.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.contract.errors import PackageError
+from service.contract.errors import UnknownModel as NoSuchModel
+from service.contract.repository import ModelRef
+from service.errors import AliasMoved, Fault, ModelRefused, StoreDown, UnknownModel
+from service.experiment.aliases import DEMOTE, PROMOTE
+from service.experiment.connection import UNAVAILABLE
+from service.experiment.errors import PlanInvalid, StaleAlias
+from service.experiment.loader import PlanLoader, Rehearse
+from service.experiment.snapshot import Snapshot, compile_snapshot
+from service.experiment.walk import model_refs
+from service.scoring.pool import ModelPool
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """An alias that has moved. `scenes`: those whose plan names it."""
+
+    name: str
+    alias: str
+    version: int
+    replaced: int | None
+    scenes: list[str]
+
+
+@dataclass(frozen=True)
+class Promoter:
+    """Alias moves of one replica; the others follow by themselves."""
+
+    loader: PlanLoader
+    pool: ModelPool
+    rehearse: Rehearse
+
+    async def promote(self, name: str, alias: str, version: int, author: str = "") -> Promoted:
+        """Point `alias` at `version` once it has passed every gate here.
+
+        Raises:
+            UnknownModel: no such version.
+            ModelRefused: what is wrong with it, or the formula that cannot use it.
+            AliasMoved, StoreDown: as their names say.
+        """
+        return await self._move(name, alias, version, PROMOTE, author)
+
+    async def demote(self, name: str, alias: str, author: str = "") -> Promoted:
+        """Point `alias` where it pointed before its version was promoted.
+
+        Raises:
+            UnknownModel: no alias, or nothing is known of a version before.
+            ModelRefused, AliasMoved, StoreDown: see `promote`.
+        """
+        with _errors():
+            current = (await self.loader.aliases.read([name])).get(name, {}).get(alias)
+            if current is None:
+                raise UnknownModel(f"model {name!r} has no alias {alias!r}")
+            before = await self.loader.aliases.before(name, alias, current)
+        if before is None:
+            raise UnknownModel(
+                f"{name}@{alias}: nobody promoted version {current} over another;"
+                " promote the version to go back to"
+            )
+        return await self._move(name, alias, before, DEMOTE, author)
+
+    async def _move(
+        self, name: str, alias: str, version: int, action: str, author: str
+    ) -> Promoted:
+        id_, to = f"{name}/{version}", {name: {alias: version}}
+        with _errors():
+            ModelRef.parse(f"{name}@{alias}")
+            await asyncio.to_thread(self.loader.repository.resolve, ModelRef.parse(id_))
+            current = (await self.loader.aliases.read([name])).get(name, {}).get(alias)
+            await self.pool.ensure([id_])
+            snapshots = [
+                await self._compile(live, to) for live in self._naming(ModelRef(name, alias))
+            ]
+            for snapshot in snapshots:
+                await self.rehearse(snapshot)
+            if current != version:
+                await self.loader.aliases.move(
+                    name, alias, version, expected=current, action=action, author=author
+                )
+        await self.loader.refresh()
+        return Promoted(name, alias, version, current, [s.scene for s in snapshots])
+
+    def _naming(self, ref: ModelRef) -> list[Snapshot]:
+        """The live snapshots of plans that name this alias."""
+        live = [self.loader.snapshot(scene) for scene in self.loader.scenes()]
+        return [s for s in live if s is not None and ref in model_refs(s.plan)]
+
+    async def _compile(self, live: Snapshot, to: dict[str, dict[str, int]]) -> Snapshot:
+        models = await self.loader.models(live.plan, to)
+        try:
+            return await asyncio.to_thread(compile_snapshot, live.plan, live.version, models)
+        except PlanInvalid as err:
+            raise ModelRefused(
+                f"the live plan of scene {live.scene!r} cannot use it: {err}",
+                faults=[Fault(f.message, f.pointer) for f in err.findings],
+            ) from err
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What the rooms raise, as what a caller is told."""
+    try:
+        yield
+    except NoSuchModel as err:
+        raise UnknownModel(str(err)) from err
+    except PackageError as err:
+        raise ModelRefused(str(err)) from err
+    except StaleAlias as err:
+        raise AliasMoved(str(err)) from err
+    except UNAVAILABLE as err:
+        raise StoreDown(
+            f"the store does not answer ({type(err).__name__}); no alias has moved",
+            headers={"retry-after": "1"},
+        ) from err

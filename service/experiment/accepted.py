@@ -1,0 +1,43 @@
+"""What the loader serves of a scene, and why it would not serve something else."""
+
+from dataclasses import dataclass
+
+from service.experiment.aliases import Aliases, unmoved
+from service.experiment.document import Plan
+from service.experiment.errors import DamagedPlan
+from service.experiment.plan import parse_plan
+from service.experiment.snapshot import Snapshot
+from service.experiment.store import StoredPlan
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What is served. `aliases`: those the plan names. `confirmed`: the store has said so."""
+
+    snapshot: Snapshot
+    digest: str
+    aliases: Aliases
+    confirmed: bool
+
+    def is_of(self, version: int, digest: str, aliases: Aliases) -> bool:
+        return (self.snapshot.version, self.digest, self.aliases) == (version, digest, aliases)
+
+    def still_is(self, version: int, aliases: Aliases) -> bool:
+        same = self.confirmed and self.snapshot.version == version
+        return same and unmoved(self.aliases, aliases)
+
+
+class NotServed(Exception):
+    """A plan that cannot go live: why, and the aliases it named then."""
+
+    def __init__(self, aliases: Aliases, why: Exception) -> None:
+        super().__init__(str(why))
+        self.aliases, self.why = aliases, why
+
+
+def plan_of(scene: str, stored: StoredPlan) -> Plan:
+    """The plan of a publication; raises PlanInvalid, or DamagedPlan for another scene's."""
+    plan = parse_plan(stored.plan)
+    if plan.scene != scene:
+        raise DamagedPlan(f"the plan of scene {plan.scene!r} is stored under {scene!r}")
+    return plan
