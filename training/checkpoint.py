@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file (no pickle) with everything that the rest of a run depends on."""
+"""Checkpoints: one safetensors file (no pickle) with all that the rest of a run depends on."""
 
 import json
 import os
@@ -19,7 +19,9 @@ class CheckpointError(ValueError):
 
 @dataclass
 class Position:
-    """How far a run is: the next minibatch, the best epoch so far (from 1; 0: none), and every epoch's metrics."""
+    """How far a run is: the next minibatch, the best epoch so far (from 1; 0: none), and every
+    epoch's metrics.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -31,7 +33,9 @@ class Position:
 
 @dataclass
 class Running:
-    """What changes while a run learns. `average` holds the averaged weights, `best` those of the best epoch."""
+    """What changes while a run learns. `average` holds the averaged weights, `best` those of the
+    best epoch.
+    """
 
     weights: nn.Module
     average: nn.Module

@@ -1,4 +1,4 @@
-"""Training's subcommands of `finerank`. Imports nothing heavy: PyTorch is loaded by the command that needs it."""
+"""Training's subcommands of `finerank`; a command imports PyTorch only when it runs."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ Data = Annotated[Path, typer.Option(help="Directory of the log.")]
 Models = Annotated[Path, typer.Option(help="Directory of model packages.")]
 Runs = Annotated[Path, typer.Option(help="Directory of checkpoints.")]
 Override = Annotated[
-    list[str], typer.Option("--set", help="key=value over the file: train.epochs=2, tasks.ctr.weight=3.")
+    list[str],
+    typer.Option("--set", help="key=value over the file: train.epochs=2, tasks.ctr.weight=3."),
 ]
 Promote = Annotated[bool, typer.Option("--promote", help="Set alias champion to this version.")]
 
@@ -57,7 +58,9 @@ def export(
     overrides: Override = [],  # noqa: B006
     promote: Promote = False,
 ) -> None:
-    """Publish the best epoch of a run that has not ended, from its checkpoint, without training further."""
+    """Publish the best epoch of a run that has not ended, from its checkpoint, without training
+    further.
+    """
     _run(config, data, models, runs, overrides, promote, None, train_further=False)
 
 

@@ -1,4 +1,4 @@
-"""What a run is made of: [data] and its companions, [model], [train] and [[tasks]], typed and frozen."""
+"""What a run is made of: [data] and its companions, [model], [train], [[tasks]]; frozen."""
 
 from typing import Annotated, Literal, Self
 
@@ -64,7 +64,9 @@ class CGCTrunk(_Strict):
 
 
 class PLETrunk(_Strict):
-    """Own and shared experts, several levels. Without shared ones its levels would have nothing to pass on."""
+    """Own and shared experts, several levels. Without shared ones its levels would have nothing to
+    pass on.
+    """
 
     kind: Literal["ple"]
     levels: Width
@@ -73,9 +75,7 @@ class PLETrunk(_Strict):
     hidden: Widths
 
 
-Trunk = Annotated[
-    SharedBottomTrunk | MMoETrunk | CGCTrunk | PLETrunk, Field(discriminator="kind")
-]
+Trunk = Annotated[SharedBottomTrunk | MMoETrunk | CGCTrunk | PLETrunk, Field(discriminator="kind")]
 
 
 class Model(_Strict):

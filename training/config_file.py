@@ -1,4 +1,4 @@
-"""Read a run's TOML file: overrides from the command line, and errors as sentences with the nearest known name."""
+"""Read a run's TOML file, with overrides; errors are sentences with the nearest known name."""
 
 import difflib
 import tomllib
@@ -6,24 +6,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from training.config import RunConfig
 
 
 class ConfigError(ValueError):
-    """A run's configuration is wrong; the sentence names the file, the key and what would be right."""
+    """A run's configuration is wrong; the sentence names the file, the key and a better one."""
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a run's configuration; the run is named after the file.
 
     Args:
-        overrides: `key=value` with a dotted key, `train.epochs=2` or `tasks.ctr.weight=2` (tasks by name);
-            the value is TOML, or plain text where that fails.
+        overrides: `key=value` with a dotted key, `train.epochs=2` or `tasks.ctr.weight=2` (tasks by
+            name); the value is TOML, or plain text where that fails.
 
     Raises:
-        ConfigError: unreadable, no TOML, an unknown key (with the nearest known one), a wrong value.
+        ConfigError: unreadable, no TOML, an unknown key (with the nearest known one), a wrong
+            value.
     """
     try:
         document = tomllib.loads(path.read_text())

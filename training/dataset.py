@@ -1,4 +1,4 @@
-"""A log as tensors, all of it in memory: encoded inputs, and per task a label and whether the row counts."""
+"""A log as tensors in memory: encoded inputs, and per task a label and whether the row counts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from training.data.log import Log
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N rows. `inputs` by name (N, width); `labels` (N, K) and `spaces` (N, K) bool, K the run's tasks.
+    """N rows. `inputs` by name (N, width); `labels` (N, K) and `spaces` (N, K) bool, K the run's
+    tasks.
 
     A label is 0 where its task's space is false: nothing reads it there.
     """
@@ -36,7 +37,9 @@ class Dataset:
             self.spaces[index],
         )
 
-    def minibatches(self, size: int, *, seed: int, epoch: int, start: int = 0) -> Iterator["Dataset"]:
+    def minibatches(
+        self, size: int, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator["Dataset"]:
         """Minibatches from number `start`, in an order that only `seed` and `epoch` decide.
 
         The last one may be smaller.
@@ -73,7 +76,9 @@ def build_dataset(
 
 
 def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
-    """A task's labels (N,), NaN where undefined, and the rows of its sample space where they are known."""
+    """A task's labels (N,), NaN where undefined, and the rows of its sample space where they are
+    known.
+    """
     for what, name, known in (("label", task.label, log.labels), ("space", task.space, log.spaces)):
         if name not in known:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Write users.jsonl and items.jsonl of the demo scene beside the demo package: `python -m training.demo_scene`."""
+"""Write users and items of the demo scene: `python -m training.demo_scene`."""
 
 from itertools import islice
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Score every impression of some days with a published package, through ONNX Runtime, and measure it."""
+"""Score every impression of some days with a published package, and measure it."""
 
 import json
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class Evaluation:
 def evaluate(
     repository: Repository, reference: str, data: Path, days: Days, console: Console
 ) -> Evaluation:
-    """Read the days as the package's own configuration says, with history of all earlier days, and score them.
+    """Read the days as the package's own configuration says, with history of all earlier days, and
+    score them.
 
     Raises:
         DataError: the log holds nothing on those days.

@@ -1,4 +1,4 @@
-"""A trained ranker -> one ONNX file with one named output a head, proved equal to PyTorch before anyone sees it."""
+"""A trained ranker -> one ONNX file, a named output a head, proved equal to PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,8 @@ def export_graph(heads: Heads, schema: FeatureSchema, inputs: Mapping[str, Array
 
     Args:
         heads: the ranker as it is served.
-        inputs: encoded rows (N, width) by input name, real ones, N >= 1: parity is measured on them.
+        inputs: encoded rows (N, width) by input name, real ones, N >= 1: parity is measured on
+            them.
 
     Raises:
         ExportError: over 1.9 GB, or a head that ONNX Runtime computes differently.

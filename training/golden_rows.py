@@ -1,4 +1,4 @@
-"""Choose golden rows: real impressions, rebuilt from serving records so that every lookup is replayed."""
+"""Choose golden rows: real impressions, rebuilt from serving records to replay lookups."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,10 +22,12 @@ def golden_rows(
 ) -> list[dict[str, Any]]:
     """Up to 32 impressions of the log's last day in the form of a request.
 
-    Users and items come from `reader.records` as of that day; encoding them must give what training saw.
+    Users and items come from `reader.records` as of that day; encoding them must give what training
+    saw.
 
     Raises:
-        ExportError: a row that serving would encode differently; the sentence names the block and column.
+        ExportError: a row that serving would encode differently; the sentence names the block and
+            column.
     """
     day = int(log.day.max())
     last = log.take(np.flatnonzero(log.day == day))
@@ -48,7 +50,9 @@ def golden_rows(
 def _by_id(records: Iterable[Record], wanted: set[str]) -> dict[str, Record]:
     found = {record["id"]: record for record in records if record["id"] in wanted}
     if missing := sorted(wanted - found.keys()):
-        raise ExportError(f"no serving record for {missing[0]!r}, which the log shows on its last day")
+        raise ExportError(
+            f"no serving record for {missing[0]!r}, which the log shows on its last day"
+        )
     return found
 
 
@@ -77,6 +81,6 @@ def _check(served: Mapping[str, Array], trained: Mapping[str, Array]) -> None:
         if not near.all():
             row, column = np.argwhere(~near)[0]
             raise ExportError(
-                f"golden row {row}: serving encodes {name}[{column}] as {served[name][row, column]},"
-                f" training saw {block[row, column]}"
+                f"golden row {row}: serving encodes {name}[{column}] as"
+                f" {served[name][row, column]}, training saw {block[row, column]}"
             )

@@ -1,4 +1,4 @@
-"""The training loop: minibatches, averaged weights, early stop, checkpoints. Knows no architecture and no file format."""
+"""The training loop: minibatches, averaged weights, early stop, checkpoints."""
 
 import copy
 import hashlib
@@ -19,7 +19,8 @@ from training.rankers.ranker import Ranker
 
 PREDICTION_ROWS = 8192
 
-Judge = Callable[[Ranker], tuple[float, dict[str, float]]]  # -> criterion (larger is better), metrics
+# What an epoch is worth: the criterion (larger is better), and the metrics.
+Judge = Callable[[Ranker], tuple[float, dict[str, float]]]
 
 
 class Watcher(Protocol):
@@ -47,12 +48,13 @@ def fit(
 ) -> Position:
     """Train in place; on return the ranker holds the averaged weights of the best epoch.
 
-    The same configuration, data, thread count and machine give the same weights bit for bit, however
-    often the run was killed and continued in between.
+    The same configuration, data, thread count and machine give the same weights bit for bit,
+    however often the run was killed and continued in between.
 
     Args:
         judge: called with the averaged ranker after every epoch.
-        checkpoint: continued from when it is there and fits; written every `checkpoint_every` steps.
+        checkpoint: continued from when it is there and fits; written every `checkpoint_every`
+            steps.
         stop_after: train exactly that many epochs of the same schedule and keep the last (a refit).
         train_further: False takes the best epoch of the checkpoint as it is.
 
@@ -81,11 +83,11 @@ def fit(
     at = running.position
     while not at.finished:
         ranker.train()
-        batches = data.minibatches(
-            train.minibatch, seed=train.seed, epoch=at.epoch, start=at.step
-        )
+        batches = data.minibatches(train.minibatch, seed=train.seed, epoch=at.epoch, start=at.step)
         for batch in batches:
-            _set_learning_rate(running.optimizer, train, (at.epoch + at.step / steps) / train.epochs)
+            _set_learning_rate(
+                running.optimizer, train, (at.epoch + at.step / steps) / train.epochs
+            )
             losses = _step(running, objective, batch)
             at.step += 1
             _average(running, train.ema, at.epoch * steps + at.step)

@@ -1,4 +1,4 @@
-"""Losses in logit or log space, each the mean over its task's sample space: sum(delta * loss) / sum(delta).
+"""Losses in logit or log space, each the mean over its sample space: sum(delta l) / sum(delta).
 
 N rows. Labels outside a task's space may be NaN: they are never read.
 """
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Below 0 by more than float32 resolves near 1: log(1 - c) stays finite when every factor is certain.
+# Below 0 by more than float32 resolves near 1: log(1 - c) stays finite when every factor is
+# certain.
 _ALMOST_CERTAIN = -1e-6
 
 
@@ -27,7 +28,8 @@ def squared(logit: Tensor, label: Tensor) -> Tensor:
 def product(logits: Sequence[Tensor], label: Tensor) -> Tensor:
     """Cross-entropy of c = prod sigmoid(logit), in log space (Ma et al., SIGIR 2018, eq. 3).
 
-    log c = sum log sigmoid(a); log(1 - c) = log(-expm1(log c)). In probability space 1 - c loses digits.
+    log c = sum log sigmoid(a); log(1 - c) = log(-expm1(log c)). In probability space 1 - c loses
+    digits.
     """
     log_c = sum(functional.logsigmoid(a) for a in logits).clamp(max=_ALMOST_CERTAIN)
     return -(label * log_c + (1 - label) * log1mexp(log_c))
@@ -45,7 +47,8 @@ def log1mexp(x: Tensor) -> Tensor:
 def over_space(
     loss: Callable[..., Tensor], logits: Sequence[Tensor], label: Tensor, space: Tensor
 ) -> Tensor:
-    """Mean of `loss` over the rows of a sample space; exactly 0, with zero gradients, when it is empty.
+    """Mean of `loss` over the rows of a sample space; exactly 0, with zero gradients, when it is
+    empty.
 
     Args:
         loss: of (one or a list of logits, labels), row by row.

@@ -61,7 +61,8 @@ def mse(label: Array, score: Array) -> float:
 
 
 def xauc(label: Array, score: Array) -> float:
-    """Of all pairs with different labels, the share that the score orders as the label; ties count half.
+    """Of all pairs with different labels, the share that the score orders as the label; ties count
+    half.
 
     Exact in O(N log N): pairs are counted bit by bit of the scores' dense ranks, from the highest.
     """

@@ -31,15 +31,15 @@ def model_card(manifest: Manifest, *, validate: str, refit: bool) -> str:
     lines += ["", "## Metrics", "", *metrics_table(training.metrics)]
     lines += [
         "",
-        "`ratio` is predicted over observed: 1 is calibrated in the large. `auc` and `gauc` (inside users) are",
-        "comparable only within one sample space.",
+        "`ratio` is predicted over observed: 1 is calibrated in the large. `auc` and `gauc`",
+        "(inside users) are comparable only within one sample space.",
         "",
         "## Limits",
         "",
         f"- {len(schema.features)} features; what a request leaves out takes its declared default.",
         "- Values unseen in training share one embedding (out of vocabulary).",
-        "- Clicks and completions were observed under the policy that showed the items; no correction is made",
-        "  for what that policy never showed.",
+        "- Outcomes were observed under the policy that showed the items; no correction",
+        "  is made for what that policy never showed.",
         f"- Numbers equal PyTorch's within {manifest.parity.tolerance:g}"
         f" (measured {max(manifest.parity.max_abs_difference.values()):.1g}).",
     ]

@@ -1,4 +1,4 @@
-"""The reader that a run's configuration means. Needs no PyTorch: evaluation and feature building use it too."""
+"""The reader that a run's configuration means; needs no PyTorch."""
 
 from training.config import RunConfig
 from training.data.log import Reader

@@ -1,4 +1,4 @@
-"""Lines of a runs file -> Markdown tables: `python -m training.report docs/results/kuairand.jsonl docs/results/kuairand.md`.
+"""Runs -> Markdown tables: `python -m training.report RUNS.jsonl TABLE.md`.
 
 A runs file is what `finerank train --record` appends to, one JSON object a run.
 """
@@ -19,7 +19,11 @@ def report(runs: Sequence[Run], *, title: str, command: str) -> str:
 
     A head is shown on its own sample space, which is the one it is measured on first.
     """
-    lines = [f"# {title}", "", f"Written by `{command}` from what `finerank train … --record` appended."]
+    lines = [
+        f"# {title}",
+        "",
+        f"Written by `{command}` from what `finerank train … --record` appended.",
+    ]
     for heading, metrics, sliced in (
         ("AUC, or MSE of a regression", ("auc", "mse"), False),
         ("The same inside slices", ("auc", "mse"), True),
@@ -51,7 +55,9 @@ def _table(runs: Sequence[Run], metrics: Sequence[str], *, sliced: bool) -> list
         [_name(run), *(f"{values[n]:.4f}" if n in values else "" for n in names)]
         for run, values in zip(runs, found, strict=True)
     ]
-    return _markdown(["model", *(f"{head} {metric} [{space}]" for head, metric, space in names)], rows)
+    return _markdown(
+        ["model", *(f"{head} {metric} [{space}]" for head, metric, space in names)], rows
+    )
 
 
 def _of_own_space(

@@ -24,9 +24,9 @@ from training.loop import Judge, fit, predict, start_at_base_rates
 from training.objective import Objective
 from training.progress import TerminalWatcher
 from training.publish import Finished, git_commit, publish
-from training.reading import reader_for
 from training.rankers.build import build_ranker
 from training.rankers.ranker import Heads, Ranker, head_values
+from training.reading import reader_for
 from training.scores import criterion, head_metrics, log_slices
 
 
@@ -106,9 +106,14 @@ def run(
 
 
 def learn(
-    config: RunConfig, reader: Reader, places: Places, console: Console, *, train_further: bool = True
+    config: RunConfig,
+    reader: Reader,
+    places: Places,
+    console: Console,
+    *,
+    train_further: bool = True,
 ) -> Learned:
-    """Search on the training days; with `refit`, train once more on all days for the epochs found."""
+    """Search on the training days; with `refit`, train again on all days for the epochs found."""
     with console.status("reading the log"):
         log = reader.read(places.data)
         train = log.of(config.data.train_days)
@@ -118,9 +123,7 @@ def learn(
         held_out = build_dataset(schema, config.tasks, valid)
     console.print(f"{train.rows:,} rows train, {valid.rows:,} validate", highlight=False)
     judge = _judge(config, valid, held_out)
-    ranker, found = _fit(
-        config, schema, data, places, console, judge, train_further=train_further
-    )
+    ranker, found = _fit(config, schema, data, places, console, judge, train_further=train_further)
     trained_on = train
     if config.train.refit and train_further:
         everything = Days(config.data.train_days.first, config.data.validate_days.last)
@@ -196,13 +199,11 @@ def _fit(
 
 
 def _judge(config: RunConfig, valid: Log, held_out: Dataset) -> Judge:
-    """Metrics on the validation rows, and the criterion: the configured ones, or the negative loss."""
+    """Metrics on the validation rows, and the criterion: as configured, or the negative loss."""
     slices = log_slices(valid, config.slices)
 
     def judge(ranker: Ranker) -> tuple[float, dict[str, float]]:
-        metrics = head_metrics(
-            config.heads, _head_values(ranker, config, held_out), valid, slices
-        )
+        metrics = head_metrics(config.heads, _head_values(ranker, config, held_out), valid, slices)
         if config.train.criterion:
             return criterion(config.train.criterion, metrics), metrics
         objective = Objective(config.tasks, ranker.logit_names)

@@ -1,4 +1,4 @@
-"""Metrics of a log's predictions, by head and sample space: `ctr.auc[impression]`, `vcr.mse[timed, tab=1]`."""
+"""Metrics of a log's predictions by head and sample space: `vcr.mse[timed, tab=1]`."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -27,14 +27,15 @@ def head_metrics(
     log: Log,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, float]:
-    """Every metric of every head, on its own sample space and on each other one where its label varies.
+    """Every metric of every head, on its own sample space and on each other one where its label
+    varies.
 
     Args:
         predictions: head name -> (N,) in the log's order.
         slices: name -> (N,) rows of it; each is measured inside the head's own sample space.
 
-    A metric that its rows do not define (one class only) is left out, and so is a space that holds the same
-    rows as the head's own.
+    A metric that its rows do not define (one class only) is left out, and so is a space that holds
+    the same rows as the head's own.
     """
     found: dict[str, float] = {}
     for task in tasks:
@@ -76,7 +77,9 @@ def criterion(names: Iterable[str], metrics: Mapping[str, float]) -> float:
 def metrics_grid(
     metrics: Mapping[str, float],
 ) -> tuple[list[str], dict[tuple[str, str], dict[str, float]]]:
-    """Flat names -> the metrics there are, and (head, rows) -> {metric: value}; other names are left out."""
+    """Flat names -> the metrics there are, and (head, rows) -> {metric: value}; other names are
+    left out.
+    """
     rows: dict[tuple[str, str], dict[str, float]] = {}
     columns: list[str] = []
     for name, value in metrics.items():

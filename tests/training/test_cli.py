@@ -1,4 +1,4 @@
-"""The subcommands: registered without PyTorch, wrong input said in a sentence, one path from train to evaluate."""
+"""The subcommands: registered without PyTorch, mistakes said in a sentence."""
 
 import json
 import subprocess

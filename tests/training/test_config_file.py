@@ -1,4 +1,4 @@
-"""A run's file: read, overridden, refused with a sentence that shows the place and the nearest name."""
+"""A run's file: read, overridden, refused with the place and the nearest name."""
 
 import pytest
 
@@ -53,7 +53,12 @@ def test_a_configuration_survives_the_manifest(file):
 def test_overrides_reach_tables_and_tasks_by_name(file):
     config = load_config(
         file,
-        ["train.epochs=9", "tasks.ctr.weight=2.5", "data.validate=20260107:20260107", "model.towers=[]"],
+        [
+            "train.epochs=9",
+            "tasks.ctr.weight=2.5",
+            "data.validate=20260107:20260107",
+            "model.towers=[]",
+        ],
     )
     assert config.train.epochs == 9
     assert config.tasks[0].weight == 2.5
@@ -79,7 +84,10 @@ def test_overrides_reach_tables_and_tasks_by_name(file):
         ("tasks.cvr.beside=ctcvr", "task cvr refers to 'ctcvr', which is no task with a tower"),
         ("tasks.ctr.name=depth", "task depth: say what the head means (meaning = ...)"),
         ("tasks.ctcvr.loss=mse", "task ctcvr: the loss of a product is bce or none"),
-        ("model.trunk.shared=0", "model.trunk.ple.shared: Input should be greater than or equal to 1"),
+        (
+            "model.trunk.shared=0",
+            "model.trunk.ple.shared: Input should be greater than or equal to 1",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(file, override, sentence):

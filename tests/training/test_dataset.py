@@ -1,4 +1,4 @@
-"""A log as tensors: labels and sample spaces by task, minibatches that only seed and epoch decide."""
+"""A log as tensors: labels and spaces by task, minibatches of seed and epoch alone."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,11 @@ def test_a_tasks_rows_are_its_space_where_its_label_is_known():
     )
     data = build_dataset(SCHEMA, tasks, _log())
     assert data.inputs["context_ids"].tolist() == [[1], [2], [0], [0]]
-    assert data.spaces.T.tolist() == [[True] * 4, [True, False, False, True], [True, False, False, False]]
+    assert data.spaces.T.tolist() == [
+        [True] * 4,
+        [True, False, False, True],
+        [True, False, False, False],
+    ]
     assert torch.isfinite(data.labels).all()
     assert data.labels[:, 1].tolist() == [0.5, 0, 0, pytest.approx(0.2)]
 
@@ -42,7 +46,10 @@ def test_a_tasks_rows_are_its_space_where_its_label_is_known():
 @pytest.mark.parametrize(
     ("task", "sentence"),
     [
-        (Task(name="ctr", label="clik"), "task ctr: the log has no label 'clik' (it has: click, vcr)"),
+        (
+            Task(name="ctr", label="clik"),
+            "task ctr: the log has no label 'clik' (it has: click, vcr)",
+        ),
         (
             Task(name="ctr", label="click", space="play"),
             "task ctr: the log has no space 'play' (it has: impression, click)",
@@ -68,7 +75,7 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_its_own():
     data = _numbered(10)
     first = _order(data.minibatches(4, seed=1, epoch=0))
     assert [len(batch) for batch in first] == [4, 4, 2]
-    assert sorted(sum(first, [])) == list(range(10))
+    assert sorted(row for batch in first for row in batch) == list(range(10))
     assert first == _order(data.minibatches(4, seed=1, epoch=0))
     assert first != _order(data.minibatches(4, seed=1, epoch=1))
     assert first != _order(data.minibatches(4, seed=2, epoch=0))

@@ -1,4 +1,4 @@
-"""Evaluation: every row of the days asked for, and no outcome of a day reaches that day's inputs."""
+"""Evaluation: every row of the days, and no outcome of a day in that day's inputs."""
 
 import json
 

@@ -45,7 +45,9 @@ class _StaleReader:
 
 def test_records_that_differ_from_what_training_saw_stop_the_package(log_and_schema, tiny_log):
     reader, log, schema = log_and_schema
-    with pytest.raises(ExportError, match=r"golden row \d+: serving encodes \w+\[\d+\] as .* training saw"):
+    with pytest.raises(
+        ExportError, match=r"golden row \d+: serving encodes \w+\[\d+\] as .* training saw"
+    ):
         golden_rows(schema, _StaleReader(reader), tiny_log, log)
 
 

@@ -42,7 +42,9 @@ def _data(rows=200):
     ids = torch.randint(0, 6, (rows, 1), generator=random, dtype=torch.int32)
     price = torch.randn(rows, 1, generator=random)
     click = (torch.rand(rows, 1, generator=random) < torch.sigmoid(2 * price)).float()
-    return Dataset({"user_ids": ids, "item_values": price}, click, torch.ones(rows, 1, dtype=torch.bool))
+    return Dataset(
+        {"user_ids": ids, "item_values": price}, click, torch.ones(rows, 1, dtype=torch.bool)
+    )
 
 
 class _Watcher:

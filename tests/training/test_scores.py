@@ -32,7 +32,9 @@ def _log():
 
 def test_a_head_is_measured_on_its_own_space_and_where_its_label_varies_elsewhere():
     log = _log()
-    metrics = head_metrics([CTR, CVR, VCR], dict.fromkeys(("ctr", "cvr", "vcr"), log.labels["click"]), log)
+    metrics = head_metrics(
+        [CTR, CVR, VCR], dict.fromkeys(("ctr", "cvr", "vcr"), log.labels["click"]), log
+    )
     assert metrics["ctr.auc[impression]"] == 1.0
     assert metrics["ctr.gauc[impression]"] == 1.0
     assert "ctr.log_loss[click]" not in metrics, "inside clicks every label is 1"
@@ -57,11 +59,15 @@ def test_the_criterion_turns_errors_around():
     metrics = {"ctr.auc[impression]": 0.75, "vcr.mse[click]": 0.25, "ctr.log_loss[impression]": 0.5}
     assert criterion(["ctr.auc[impression]", "vcr.mse[click]"], metrics) == 0.25
     assert criterion(["ctr.log_loss[impression]"], metrics) == -0.5
-    with pytest.raises(DataError, match=r"criterion 'ctr.auc\[play\]' was not measured \(known: ctr"):
+    with pytest.raises(
+        DataError, match=r"criterion 'ctr.auc\[play\]' was not measured \(known: ctr"
+    ):
         criterion(["ctr.auc[play]"], metrics)
 
 
 def test_the_grid_has_a_row_a_head_and_space_and_a_column_a_metric():
-    columns, rows = metrics_grid({"ctr.auc[impression, tab=1]": 0.7, "vcr.mse[play]": 0.1, "loss": 1})
+    columns, rows = metrics_grid(
+        {"ctr.auc[impression, tab=1]": 0.7, "vcr.mse[play]": 0.1, "loss": 1}
+    )
     assert columns == ["auc", "mse"]
     assert rows == {("ctr", "impression, tab=1"): {"auc": 0.7}, ("vcr", "play"): {"mse": 0.1}}

@@ -1,4 +1,4 @@
-"""A run small enough to train inside a test: a generated log on disk, every kind of head, an auxiliary task."""
+"""A run small enough for a test: a log on disk, every kind of head, an auxiliary task."""
 
 from io import StringIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The embedded input, kept as three blocks so that a model can be cut between user, item and pair."""
+"""The embedded input as three blocks, so that a model can be cut between user, item and pair."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Encoded features -> three blocks of numbers. All transforms of numbers are here, so they are in the graph.
+"""Encoded features -> three blocks of numbers; all transforms of numbers are in the graph.
 
 The widths of a block: every id feature brings `dim` numbers, every value column one.
 """
@@ -24,9 +24,10 @@ from training.modules.blocks import Blocks, Widths
 class FeatureEmbedding(nn.Module):
     """One embedding table for all id features; log1p, standardisation and clipping for values.
 
-    The contract's ids are per feature with 0 = out-of-vocabulary; a feature's rows start at its offset,
-    or at the offset of the feature it `shares`. Multi-valued and sequence features are the mean over
-    their ids, where id 0 contributes nothing.
+    The contract's ids are per feature with 0 = out-of-vocabulary; a feature's rows start at its
+    offset, or at the offset of the feature it `shares`. Multi-valued and sequence features are the
+    mean
+    over their ids, where id 0 contributes nothing.
 
     Args:
         dim: embedding width.
@@ -79,7 +80,9 @@ class FeatureEmbedding(nn.Module):
 
 
 class _Side(nn.Module):
-    """The features of one side: ids (B, K) and values (B, M) -> (B, number of id features * dim + M)."""
+    """The features of one side: ids (B, K) and values (B, M) -> (B, number of id features * dim +
+    M).
+    """
 
     def __init__(
         self,
@@ -112,7 +115,8 @@ class _Side(nn.Module):
         values = self._logged(values.double())
         deviation = values.std(dim=0, correction=0)
         self.mean.copy_(values.mean(dim=0))
-        # A column that never varied carries nothing: scale 0 keeps a surprise at serving from passing.
+        # A column that never varied carries nothing: scale 0 keeps a surprise at serving from
+        # passing.
         self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation, 0))
 
     def forward(self, table: Tensor, ids: Tensor | None, values: Tensor | None) -> Tensor:
@@ -144,7 +148,9 @@ class _Side(nn.Module):
 def _places(
     features: Iterable[IdFeature],
 ) -> tuple[list[tuple[int, str]], list[tuple[int, int, str]]]:
-    """Column of every single-valued feature, and columns [start, end) of every list, with their names."""
+    """Column of every single-valued feature, and columns [start, end) of every list, with their
+    names.
+    """
     singles, lists, at = [], [], 0
     for feature in features:
         if isinstance(feature, Categorical):

@@ -13,7 +13,8 @@ from training.modules.linear import GroupLinear, first_layer
 class ExpertBank(nn.Module):
     """G groups of E experts, each an MLP with ReLU after every layer.
 
-    Level 1: Blocks -> (B, G, E, H); all experts read the same input, their first layers are one GEMM.
+    Level 1: Blocks -> (B, G, E, H); all experts read the same input, their first layers are one
+        GEMM.
     Later levels: (B, G, D) -> (B, G, E, H); a group's experts read the group's input.
 
     Args:

@@ -11,9 +11,11 @@ class Gate(nn.Module):
     """Mix a pool of experts by softmax(W selector): g(x) = sum_p w_p(selector) pool_p.
 
     The weights depend on the selector alone, never on what the experts answer
-    (Ma et al., KDD 2018, eq. 7; Tang et al., RecSys 2020, eq. 2). No bias, dropout or normalisation.
+    (Ma et al., KDD 2018, eq. 7; Tang et al., RecSys 2020, eq. 2). No bias, dropout or
+    normalisation.
 
-    selector: Blocks (level 1) or (B, G, D); pool: (B, G, P, H), or (B, 1, P, H) shared by all groups;
+    selector: Blocks (level 1) or (B, G, D); pool: (B, G, P, H), or (B, 1, P, H) shared by all
+        groups;
     returns (B, G, H).
     """
 

@@ -11,8 +11,8 @@ from training.modules.blocks import Blocks, Widths
 class BlockLinear(nn.Module):
     """W_u u + W_i i + W_x x + b for groups that all read the same input.  Blocks -> (B, G, H)
 
-    The three matrices are row ranges of one `weight` (D, G * H): training runs a single GEMM, and `parts`
-    gives the summands, which is where a served graph is cut.
+    The three matrices are row ranges of one `weight` (D, G * H): training runs a single GEMM, and
+    `parts` gives the summands, which is where a served graph is cut.
     """
 
     def __init__(self, widths: Widths, groups: int, width_out: int, *, bias: bool = True) -> None:
@@ -61,7 +61,9 @@ class GroupLinear(nn.Module):
 def first_layer(
     width_in: Widths | int, groups: int, width_out: int, *, bias: bool = True
 ) -> BlockLinear | GroupLinear:
-    """The map for level 1 (all groups read the blocks) or for a later level (each group its own input)."""
+    """The map for level 1 (all groups read the blocks) or for a later level (each group its own
+    input).
+    """
     if isinstance(width_in, Widths):
         return BlockLinear(width_in, groups, width_out, bias=bias)
     return GroupLinear(groups, width_in, width_out, bias=bias)

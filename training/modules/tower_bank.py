@@ -17,7 +17,8 @@ class TowerBank(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden = nn.ModuleList(
-            GroupLinear(tasks, width, following) for width, following in pairwise((width_in, *hidden))
+            GroupLinear(tasks, width, following)
+            for width, following in pairwise((width_in, *hidden))
         )
         self.out = GroupLinear(tasks, hidden[-1] if hidden else width_in, 1)
         self.dropout = nn.Dropout(dropout)

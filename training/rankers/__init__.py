@@ -1,1 +1,1 @@
-"""Trunks, each a short composition of `training.modules`: Blocks -> (B, T, H) task representations."""
+"""Trunks, each a short composition of `training.modules`: Blocks -> (B, T, H)."""

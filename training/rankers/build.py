@@ -27,7 +27,8 @@ _TRUNKS: dict[type, Callable[..., nn.Module]] = {
 def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> Ranker:
     """The ranker of a run, with PyTorch's current random state.
 
-    A product head has no tower of its own; an auxiliary task has a tower but no stream in the trunk.
+    A product head has no tower of its own; an auxiliary task has a tower but no stream in the
+    trunk.
     """
     main = [t.name for t in tasks if t.product is None and t.beside is None]
     beside = {t.name: t.beside for t in tasks if t.beside is not None}

@@ -15,8 +15,8 @@ class CGC(nn.Module):
 
     g^k(x) = softmax(W_g^k x) S^k(x), S^k = task k's own experts, then the shared ones   (eq. 2-5)
 
-    As a level of PLE it is called with one input per stream, and below the last level it also has the
-    shared gate, which mixes every expert of the level (eq. 6-7).
+    As a level of PLE it is called with one input per stream, and below the last level it also has
+    the shared gate, which mixes every expert of the level (eq. 6-7).
     """
 
     def __init__(
@@ -39,10 +39,8 @@ class CGC(nn.Module):
         everyone = tasks * own + shared
         self.shared_gate = Gate(width_in, groups=1, pool=everyone) if shared_gate else None
 
-    def level(
-        self, x: Blocks | Tensor, x_shared: Blocks | Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Inputs of the task streams and of the shared stream -> (B, T, H) and (B, 1, H) or None."""
+    def level(self, x: Blocks | Tensor, x_shared: Blocks | Tensor) -> tuple[Tensor, Tensor | None]:
+        """Inputs of the task streams and the shared stream -> (B, T, H) and (B, 1, H) or None."""
         own = [self.own(x)] if self.own else []  # (B, T, own, H)
         shared = [self.shared(x_shared)] if self.shared else []  # (B, 1, shared, H)
         spread = [pool.expand(-1, self.tasks, -1, -1) for pool in shared]

@@ -1,4 +1,4 @@
-"""MMoE: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018."""
+"""MMoE: Ma et al., Multi-gate Mixture-of-Experts, KDD 2018."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,7 @@ class MMoE(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.experts = ExpertBank(
-            widths, groups=1, experts=experts, hidden=hidden, dropout=dropout
-        )
+        self.experts = ExpertBank(widths, groups=1, experts=experts, hidden=hidden, dropout=dropout)
         self.gate = Gate(widths, groups=tasks, pool=experts)
 
     def forward(self, x: Blocks) -> Tensor:

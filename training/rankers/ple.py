@@ -11,10 +11,12 @@ from training.rankers.cgc import CGC
 class PLE(nn.Module):
     """Levels of CGC, one stream per task and a shared one.  Blocks -> (B, T, H)
 
-    g^{k,j} = softmax(W^{k,j} g^{k,j-1}) S^{k,j},  g^{k,0} = g^{s,0} = x,  y^k = t^k(g^{k,N})   (eq. 6-7)
+    g^{k,j} = softmax(W^{k,j} g^{k,j-1}) S^{k,j},  g^{k,0} = g^{s,0} = x,  y^k = t^k(g^{k,N})   (eq.
+    6-7)
 
-    A gate's selector is its own stream's output of the level below, at level 1 the input. The shared
-    gate mixes all experts of its level; the last level has none, so task j's loss reaches another
+    A gate's selector is its own stream's output of the level below, at level 1 the input. The
+    shared gate mixes all experts of its level; the last level has none, so task j's loss reaches
+    another
     task's experts only through the shared gates of lower levels.
     """
 

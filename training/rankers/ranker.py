@@ -16,8 +16,8 @@ from training.modules.tower_bank import TowerBank
 class Ranker(nn.Module):
     """Encoded inputs -> logits (B, T + A) of T tasks, then A auxiliary ones.
 
-    An auxiliary task is one more tower on the representation of a task it stands beside; it is trained
-    with the others and left out of what is served.
+    An auxiliary task is one more tower on the representation of a task it stands beside; it is
+    trained with the others and left out of what is served.
 
     Args:
         tasks: names of the T tasks, in the trunk's order.
@@ -50,7 +50,9 @@ class Ranker(nn.Module):
         return (*self.tasks, *self.beside)
 
     def forward(self, inputs: Mapping[str, Tensor], *, auxiliary: bool = True) -> Tensor:
-        """Inputs by name, each (B, width) -> logits (B, T + A), or (B, T) without the auxiliary ones."""
+        """Inputs by name, each (B, width) -> logits (B, T + A), or (B, T) without the auxiliary
+        ones.
+        """
         x = self.embedding(inputs)
         streams = self.trunk(x)  # (B, T, H)
         logits = self.towers(streams)
@@ -72,8 +74,8 @@ class Ranker(nn.Module):
 class Heads(nn.Module):
     """A ranker as it is served: encoded input tensors -> one (B,) tensor a head.
 
-    A head is the sigmoid of its task's logit, or the product of other heads, multiplied as they are:
-    ctcvr equals ctr * cvr bit for bit.
+    A head is the sigmoid of its task's logit, or the product of other heads, multiplied as they
+    are: ctcvr equals ctr * cvr bit for bit.
 
     Args:
         inputs: names of the positional inputs.
@@ -94,7 +96,9 @@ class Heads(nn.Module):
 def head_values(
     logits: Tensor, tasks: Sequence[str], heads: Mapping[str, Sequence[str] | None]
 ) -> dict[str, Tensor]:
-    """Logits (B, T…) -> head name -> (B,); products come from factors that are no products themselves."""
+    """Logits (B, T…) -> head name -> (B,); products come from factors that are no products
+    themselves.
+    """
     sigmoid = torch.sigmoid(logits)
     values = {head: sigmoid[:, tasks.index(head)] for head, factors in heads.items() if not factors}
     for head, factors in heads.items():

@@ -55,7 +55,8 @@ def _embedding(**options):
     return FeatureEmbedding(SCHEMA, dim=4, **options)
 
 
-# Rows of the one table: user_id 0..2, tab 3..5, item_id 6..9 (and recent), tags 10..14, brand 15..16.
+# Rows of the one table: user_id 0..2, tab 3..5, item_id 6..9 (and recent), tags 10..14, brand
+# 15..16.
 def test_every_feature_reads_its_own_rows_of_the_one_table():
     embedding = _embedding()
     assert embedding.table.shape == (17, 4)

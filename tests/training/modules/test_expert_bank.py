@@ -22,7 +22,10 @@ def _looped(bank, g, e, x):
     weight = bank.first.weight
     at = g * bank.experts + e
     if weight.dim() == 2:
-        weight, bias = weight.unflatten(1, (-1, 8))[:, at], bank.first.bias.unflatten(0, (-1, 8))[at]
+        weight, bias = (
+            weight.unflatten(1, (-1, 8))[:, at],
+            bank.first.bias.unflatten(0, (-1, 8))[at],
+        )
     else:
         weight = weight[g].unflatten(1, (-1, 8))[:, e]
         bias = bank.first.bias[g, 0].unflatten(0, (-1, 8))[e]
@@ -40,7 +43,9 @@ def test_experts_on_blocks_equal_a_loop(rows):
     assert out.shape == (rows, 2, 3, 4)
     for g in range(2):
         for e in range(3):
-            torch.testing.assert_close(out[:, g, e], _looped(bank, g, e, x.whole), rtol=0, atol=1e-11)
+            torch.testing.assert_close(
+                out[:, g, e], _looped(bank, g, e, x.whole), rtol=0, atol=1e-11
+            )
 
 
 @pytest.mark.parametrize("rows", [1, 7])
@@ -50,7 +55,9 @@ def test_experts_on_groups_read_their_own_group(rows):
     out = bank(x)
     for g in range(2):
         for e in range(3):
-            torch.testing.assert_close(out[:, g, e], _looped(bank, g, e, x[:, g]), rtol=0, atol=1e-11)
+            torch.testing.assert_close(
+                out[:, g, e], _looped(bank, g, e, x[:, g]), rtol=0, atol=1e-11
+            )
 
 
 def test_experts_do_not_start_alike():

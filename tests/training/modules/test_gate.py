@@ -55,4 +55,6 @@ def test_a_pool_of_equal_experts_makes_the_gate_irrelevant():
 
 
 def test_a_gate_has_no_bias():
-    assert [name for name, _ in Gate(WIDTHS, groups=2, pool=3).named_parameters()] == ["select.weight"]
+    assert [name for name, _ in Gate(WIDTHS, groups=2, pool=3).named_parameters()] == [
+        "select.weight"
+    ]

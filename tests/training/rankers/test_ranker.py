@@ -51,7 +51,9 @@ def _inputs(rows=5):
 @pytest.mark.parametrize("trunk", TRUNKS)
 @pytest.mark.parametrize("rows", [1, 5])
 def test_every_trunk_gives_a_probability_a_head_and_row(trunk, rows):
-    heads = Heads(_ranker(trunk), list(SCHEMA.inputs), {"ctr": None, "ctcvr": ("ctr", "cvr"), "cvr": None})
+    heads = Heads(
+        _ranker(trunk), list(SCHEMA.inputs), {"ctr": None, "ctcvr": ("ctr", "cvr"), "cvr": None}
+    )
     values = heads(*_inputs(rows).values())
     assert len(values) == 3
     for value in values:
@@ -61,7 +63,9 @@ def test_every_trunk_gives_a_probability_a_head_and_row(trunk, rows):
 
 def test_ctcvr_is_ctr_times_cvr_bit_for_bit_wherever_it_is_listed():
     logits = torch.randn(1000, 2)
-    values = head_values(logits, ("ctr", "cvr"), {"ctcvr": ("ctr", "cvr"), "cvr": None, "ctr": None})
+    values = head_values(
+        logits, ("ctr", "cvr"), {"ctcvr": ("ctr", "cvr"), "cvr": None, "ctr": None}
+    )
     assert list(values) == ["ctcvr", "cvr", "ctr"]
     assert torch.equal(values["ctcvr"], values["ctr"] * values["cvr"])
     assert (values["ctcvr"] <= torch.minimum(values["ctr"], values["cvr"])).all()
@@ -118,7 +122,9 @@ def test_an_item_seen_only_unclicked_trains_under_esmm_and_not_under_click_only_
         ranker = _ranker("mmoe", tasks)
         objective = Objective(tasks, ranker.logit_names)
         labels = torch.stack([torch.zeros(5)] * len(tasks), dim=1)
-        spaces = torch.stack([click > 0 if t.space == "click" else click >= 0 for t in tasks], dim=1)
+        spaces = torch.stack(
+            [click > 0 if t.space == "click" else click >= 0 for t in tasks], dim=1
+        )
         losses = objective.losses(ranker(inputs), labels, spaces)
         losses.popitem()[1].backward()
         return ranker.embedding.table.grad[only_unclicked]
