@@ -62,7 +62,7 @@ def compare_command(
     """Requests a second at 1 and 4 connections, against the peers."""
     some = _installed(contenders)
     around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
-    place = _prepared(Place(work))
+    place = prepared(Place(work))
     settings = {"contenders": [c.name for c in some], "candidates": candidates}
     _measure(
         "compare",
@@ -86,7 +86,7 @@ def curve_command(
     """Open-loop p50, p99, p99.9 against offered load."""
     one = _installed(contender)[0]
     around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
-    place = _prepared(Place(work))
+    place = prepared(Place(work))
     form = one.forms[0]
     settings = {"contender": one.name, "form": form}
     _measure(
@@ -105,7 +105,7 @@ def overload_command(
     """Goodput at 1, 2 and 4 times capacity, server and generator on a core each."""
     one = _installed(contender)[0]
     around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
-    place = _prepared(Place(work))
+    place = prepared(Place(work))
     form = one.forms[0]
     settings = {"contender": one.name, "form": form}
     _measure(
@@ -131,7 +131,7 @@ def growth_command(
     around = look_around()
     one, pace = CONTENDERS["finerank"], Pace(rounds=rounds, seconds=seconds)
     names = variants.split(",")
-    places = {name: _prepared(_variant_place(work, name), **VARIANTS[name]) for name in names}
+    places = {name: prepared(_variant_place(work, name), **VARIANTS[name]) for name in names}
     settings = {"variants": names, "gemm_gflop_per_s": gemm_gflop_per_s()}
 
     def runs() -> Iterator[Run]:
@@ -220,7 +220,7 @@ def _variant_place(work: Path, name: str) -> Place:
     return Place(work if name == "bench" else work / "variants" / name)
 
 
-def _prepared(place: Place, **options: int) -> Place:
+def prepared(place: Place, **options: int) -> Place:
     """The place with the bench model in it, written by a process of its own the first time."""
     if not place.package.is_dir():
         where = ["--out", place.models, "--state-dir", place.state]

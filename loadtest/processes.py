@@ -53,6 +53,10 @@ class Server:
             time.sleep(_POLL_S)
         raise ServerFailed(f"{self.name} was not ready within {seconds:g} s:\n{self._tail()}")
 
+    def signal(self, number: int) -> None:
+        """Send the process a signal, not its children."""
+        self._process.send_signal(number)
+
     def usage(self) -> Usage:
         return usage([self._process.pid, *descendants(self._process.pid)])
 
