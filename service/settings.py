@@ -63,6 +63,15 @@ class Settings(BaseSettings):
     model_proof_timeout_s: Annotated[float, Field(gt=0)] = Field(
         120.0, description="how long the proof of a new version may take"
     )
+    item_cache_mb: Annotated[int, Field(ge=0)] = Field(
+        512, description="most memory for item parts, for each loaded model; 0 keeps nothing"
+    )
+    item_cache_ttl_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="longest time until a changed item shows when nobody published the change"
+    )
+    warm_items: str | None = Field(
+        None, description="items computed before the first request: all, or a file of ids"
+    )
     shutdown_timeout_s: Annotated[int, Field(ge=0)] = Field(
         10, description="how long running requests may finish after SIGTERM"
     )

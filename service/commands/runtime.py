@@ -13,6 +13,7 @@ import structlog
 
 from service.api.app import App, Parts, build_app
 from service.commands.demo import Seeder
+from service.commands.warming import warm_items
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
@@ -21,8 +22,10 @@ from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
 from service.experiment.variants import one_model_each
 from service.features.errors import StoreUnavailable
+from service.features.item_updates import follow_changes
 from service.features.store import FeatureStore
 from service.metrics import Metrics
+from service.scoring.item_caches import ItemCaches
 from service.scoring.pool import ModelPool
 from service.scoring.proof import Prover
 from service.scoring.rehearsal import RecentRequests, Rehearsal
@@ -33,6 +36,8 @@ from service.scoring.workers import Workers
 from service.settings import EMBEDDED, Settings, masked
 
 log = structlog.get_logger("finerank.runtime")
+
+_WARM_S = 1.0  # of one read from the store while nobody waits for an answer
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     threads = settings.threads or cpu_budget().threads
     repository, metrics = Repository(settings.models), Metrics()
     metrics.threads.set(threads)
+    items = ItemCaches(settings.item_cache_mb * 1_000_000, settings.item_cache_ttl_s)
     try:
         redis = connect(url)
         features = _feature_store(url, settings.feature_timeout_ms / 1000)
@@ -69,7 +75,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     # One thread a run: requests run beside each other, and the budget is spent on that.
     prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
     pool, workers = ModelPool(repository, threads=1, prove=prove), Workers(threads)
-    scorer, recent = Scorer(pool, workers, features), RecentRequests()
+    scorer, recent = Scorer(pool, workers, features, items=items), RecentRequests()
 
     def drop_unused(_: Snapshot) -> None:
         pool.retain(loader.models_in_use())
@@ -100,6 +106,12 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         rehearse=rehearse,
     )
 
+    hearing = asyncio.Event()  # of changes: what is kept from now on is kept up to date
+
+    def forget_items() -> None:
+        items.forget_all()
+        hearing.set()
+
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         if settings.demo:
@@ -107,6 +119,11 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         await loader.start()
         with contextlib.suppress(StoreUnavailable):
             await features.fetch("", "", ())  # connects: the first request should not wait for it
+        changes = asyncio.create_task(follow_changes(redis, items.forget, forget_items))
+        if settings.warm_items:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hearing.wait(), _WARM_S)
+            await warm_items(settings.warm_items, loader, pool, items, _feature_store(url, _WARM_S))
         following = asyncio.create_task(loader.run())
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()
@@ -117,7 +134,8 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
             yield
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            changes.cancel()
+            await asyncio.gather(following, changes, return_exceptions=True)
             await loader.close()
             workers.close()
             pool.close()

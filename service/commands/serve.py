@@ -27,6 +27,9 @@ StateDir = Annotated[
     Path | None, typer.Option(help="Embedded store, last good plans, write token.")
 ]
 Token = Annotated[str | None, typer.Option(help="Write token; made and kept when unset.")]
+WarmItems = Annotated[
+    str | None, typer.Option(help="Compute items before the first request: all, or a file of ids.")
+]
 Demo = Annotated[bool, typer.Option("--demo", help="Seed the scene demo where it has no plan.")]
 
 
@@ -43,6 +46,7 @@ def serve(
     port: Port = None,
     state_dir: StateDir = None,
     token: Token = None,
+    warm_items: WarmItems = None,
     with_demo: Demo = False,
 ) -> None:
     """Serve POST /rank, the plans and the health routes until SIGTERM.
@@ -62,6 +66,7 @@ def serve(
             port=port,
             state_dir=state_dir,
             token=token,
+            warm_items=warm_items,
             demo=with_demo or None,
         )
         configure_logs(settings.log_level)

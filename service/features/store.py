@@ -4,7 +4,7 @@ A record is a JSON object under `finerank:f:<scene>:user|item:<id>`; any pipelin
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
@@ -97,6 +97,17 @@ class FeatureStore:
             raise StoreUnavailable(f"{type(err).__name__}: {err}") from err
         user = values.pop() if user_id is not None else None
         return Fetched(user, values)
+
+    async def item_ids(self, scene: str) -> AsyncIterator[str]:
+        """Ids of all stored items of a scene, in no order, some perhaps twice.
+
+        Raises:
+            RedisError: the store failed.
+        """
+        prefix = record_key(scene, "item", "")
+        async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
+            text = key.decode() if isinstance(key, bytes) else key
+            yield text.removeprefix(prefix)
 
     async def close(self) -> None:
         await self._redis.aclose()

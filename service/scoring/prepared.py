@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.encode import Array, Counts
+from service.contract.encode import Array, Column, Counts
 from service.contract.features import FeatureSchema
 from service.features.encoded import Encoded, encode
-from service.features.resolve import RawValues, resolve
+from service.features.resolve import Inline, RawValues, resolve
 from service.features.store import Fetched
-from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs
+from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs, Part
 from service.scoring.item_cache import ItemCache, Items, Lease
 from service.scoring.package import LoadedModel
 from service.scoring.ranking import RankInput
@@ -71,8 +71,7 @@ def prepare(
     raw = resolve(schema, replace(request.inline, ids=lease.missing_ids), records)
     # names that nothing reads are counted once, with the user
     items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
-    fresh = {name: items.raw.values("item", name) for name in cache.raw_names}
-    pairs = replace(raw, inline=request.inline, items=cache.raw(lease, fresh))
+    pairs = replace(raw, inline=request.inline, items=cache.raw(lease, _raw(cache, items)))
     rest = encode(schema, pairs, (*USER_SIDES, *RANK_SIDES))
     return Prepared(
         blocks=rest.blocks,
@@ -105,10 +104,27 @@ def infer(
     user = graphs.user_part(prepared.blocks, stop)
     heads = graphs.heads(user, part, prepared.blocks, stop)
     if fresh is not None and kept.learns:
-        raw = {name: items.raw.values("item", name) for name in kept.cache.raw_names}
-        certain = set(range(len(fresh))) - prepared.uncertain
-        kept.cache.keep(lease, Items(fresh, items.attributes, raw), certain)
+        _keep(kept, items, fresh, prepared.uncertain)
     return {name: values[:rows] for name, values in heads.items()}
+
+
+def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:
+    """Keep what the cache does not have, for no request; `fetched` holds no user."""
+    assert isinstance(model.graphs, CutGraphs), "only a cut model has an item cache"
+    records = fetched.read()
+    raw = resolve(model.schema, Inline(None, kept.lease.missing_ids), records)
+    items = encode(model.schema, raw, ITEM_SIDES)
+    part = model.graphs.item_part(items.blocks)
+    _keep(kept, items, part, items.bad_items | records.garbled_items)
+
+
+def _keep(kept: Kept, items: Encoded, part: Part, uncertain: frozenset[int]) -> None:
+    known = Items(part, items.attributes, _raw(kept.cache, items))
+    kept.cache.keep(kept.lease, known, set(range(len(part))) - uncertain)
+
+
+def _raw(cache: ItemCache, items: Encoded) -> dict[str, Column]:
+    return {name: items.raw.values("item", name) for name in cache.raw_names}
 
 
 def _sum(first: Counts, second: Counts) -> Counts:

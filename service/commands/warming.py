@@ -1,0 +1,80 @@
+"""Fill the item caches before the first request, for every scene and every model it may use."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import structlog
+from redis.exceptions import RedisError
+
+from service.experiment.loader import PlanLoader
+from service.features.errors import LoadError, StoreUnavailable
+from service.features.record_files import Row, open_records
+from service.features.store import FeatureStore
+from service.scoring.item_caches import ItemCaches
+from service.scoring.package import LoadedModel
+from service.scoring.pool import ModelPool
+from service.scoring.prepared import Kept, fill
+
+ALL = "all"
+BATCH = 512
+_RECORDS = {".jsonl", ".ndjson", ".csv", ".parquet"}
+
+log = structlog.get_logger("finerank.items")
+
+
+async def warm_items(
+    which: str, loader: PlanLoader, pool: ModelPool, caches: ItemCaches, store: FeatureStore
+) -> None:
+    """Compute the parts of items: `all` in the store, or those of a file (see `read_ids`).
+
+    What cannot be read is logged and left to the requests; `store` is closed.
+    """
+    try:
+        for scene in loader.scenes():
+            snapshot = loader.snapshot(scene)
+            ids = await _ids(which, scene, store)
+            for model in map(pool.get, snapshot.models if snapshot else ()):
+                if model is not None:
+                    await _fill(scene, ids, model, caches, store)
+    except (LoadError, OSError, RedisError, StoreUnavailable) as err:
+        log.warning("items_not_warmed", reason=str(err))
+    finally:
+        await store.close()
+
+
+def read_ids(path: Path) -> Iterator[str]:
+    """Ids of a file of records (JSONL, CSV, Parquet), else of a text file with one id a line.
+
+    Raises:
+        LoadError, OSError: the file cannot be read.
+    """
+    if path.suffix in _RECORDS:
+        yield from (row.id for row in open_records(path).rows() if isinstance(row, Row))
+        return
+    with path.open(encoding="utf-8") as lines:
+        yield from (line.strip() for line in lines if line.strip())
+
+
+async def _ids(which: str, scene: str, store: FeatureStore) -> list[str]:
+    if which == ALL:
+        found = [id_ async for id_ in store.item_ids(scene)]
+    else:
+        found = await asyncio.to_thread(lambda: list(read_ids(Path(which))))
+    return list(dict.fromkeys(found))
+
+
+async def _fill(
+    scene: str, ids: Sequence[str], model: LoadedModel, caches: ItemCaches, store: FeatureStore
+) -> None:
+    cache = caches.of(model)
+    if cache is None:
+        return
+    fitting = iter(ids[: cache.slots])
+    while batch := list(itertools.islice(fitting, BATCH)):
+        kept = Kept(cache, cache.look_up(scene, batch))
+        if missing := kept.lease.missing_ids:
+            fetched = await store.fetch(scene, None, missing)
+            await asyncio.to_thread(fill, model, kept, fetched)
+    log.info("items_warmed", scene=scene, model=model.id, items=len(ids), bytes=cache.bytes)
