@@ -58,6 +58,18 @@ class Metrics:
             ["scene", "feature"],
             registry=registry,
         )
+        self.item_lookups = Counter(
+            "finerank_item_cache_lookups",
+            "Candidates looked up in the item cache; what it has is not defaulted or counted anew",
+            ["scene", "result"],
+            registry=registry,
+        )
+        self.item_bytes = Gauge(
+            "finerank_item_cache_bytes",
+            "Memory of the item cache in use",
+            ["model"],
+            registry=registry,
+        )
         self.out_of_vocabulary = Counter(
             "finerank_features_out_of_vocabulary",
             "Raw values outside their feature's vocabulary",

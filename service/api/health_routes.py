@@ -88,6 +88,8 @@ def set_gauges(metrics: Metrics, loader: PlanLoader, pool: ModelPool) -> None:
 def set_work_gauges(metrics: Metrics, scorer: Scorer) -> None:
     """The same for the work in progress and what it is expected to cost."""
     metrics.in_progress.set(scorer.admission.in_progress)
+    if scorer.items is not None:
+        metrics.replace(metrics.item_bytes, scorer.items.bytes())
     metrics.backlog_seconds.set(scorer.admission.backlog_s())
     metrics.replace(metrics.predicted_seconds, scorer.costs.predictions(_USUAL_CANDIDATES))
 

@@ -26,7 +26,7 @@ from service.scoring.admission import Overloaded
 from service.scoring.errors import NotScored
 from service.scoring.ranking import RankInput, RankOutput
 from service.scoring.rehearsal import RecentRequests
-from service.scoring.scorer import Scorer
+from service.scoring.scorer import FEWER_CANDIDATES, Scorer
 
 _REQUEST_ID = "x-request-id"
 _PLAIN = re.compile(r"[!-~]{1,128}")
@@ -162,6 +162,10 @@ def _count(
         metrics.stage_seconds.labels(stage).observe(ms / 1000)
     metrics.candidates.labels(scene).observe(len(asked.ids))
     metrics.count_features(scene, output.counts)
+    if output.found_items is not None:
+        scored = len(asked.ids) - output.degraded.get(FEWER_CANDIDATES, 0)
+        metrics.item_lookups.labels(scene, "hit").inc(output.found_items)
+        metrics.item_lookups.labels(scene, "miss").inc(scored - output.found_items)
     for reason in output.degraded:
         metrics.degraded.labels(scene, reason).inc()
     invalid = output.degraded.get("invalid_score", 0)

@@ -18,6 +18,7 @@ def ranked(
     scored: Scored,
     degraded: Mapping[str, int],
     timings_ms: Mapping[str, float],
+    found_items: int | None = None,
 ) -> RankOutput:
     """The scored candidates best first; those after them in the request follow without scores."""
     rows, done = len(request.ids), len(scored.scores)
@@ -41,6 +42,7 @@ def ranked(
         counts=scored.counts,
         timings_ms=timings_ms,
         explained=scored.explained,
+        found_items=found_items,
     )
 
 

@@ -103,7 +103,8 @@ class RankOutput:
     """The answer. `order`: input positions, best first, at most `limit`; the rest in input order.
 
     `heads` is empty when nothing was scored or nobody asked. `degraded`: reason -> how many
-    candidates (`bad_feature`: stored values) it concerns.
+    candidates (`bad_feature`: stored values) it concerns. `found_items`: scored candidates that the
+    item cache had, None where none was asked.
     """
 
     order: NDArray[np.intp]
@@ -116,6 +117,7 @@ class RankOutput:
     counts: Counts
     timings_ms: Mapping[str, float]
     explained: Explained | None = None
+    found_items: int | None = None
 
     @property
     def model(self) -> str:

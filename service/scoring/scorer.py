@@ -158,6 +158,7 @@ class Scorer:
             scored,
             ranking.degraded,
             {**ranking.stages.ms, **scored.timings_ms},
+            found_items=None if kept is None else choice.rows - len(kept.lease.missing),
         )
 
     def _choose(self, ranking: _Ranking, ticket: Ticket, finish_at: float) -> Choice | None:
