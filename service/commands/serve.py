@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,9 @@ from service.settings import Settings, SettingsError, load_settings, unknown_var
 if TYPE_CHECKING:
     from service.api.app import Parts
 
+# Python's own 5 ms is how long the event loop may wait for a thread that encodes: a refusal under
+# overload is to take less than that in all.
+SWITCH_INTERVAL_S = 0.001
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections: the side that reuses closes first
 
 Models = Annotated[Path | None, typer.Option(help="Directory of model packages.")]
@@ -76,6 +80,7 @@ def serve(
         url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
         runtime = build_runtime(settings, on_ready=lambda parts: _say_hello(parts, settings, url))
     _show(settings)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = uvicorn.Server(
         uvicorn.Config(
             runtime.app,
