@@ -1,8 +1,8 @@
 """`POST /rank`: decode, rank, encode."""
 
+import random
 import re
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -111,7 +111,7 @@ def _rank_input(body: RankBody, snapshot: Snapshot, request: Request, deadline: 
     asked = body.request
     user = asked.user
     return RankInput(
-        request_id=asked.request_id or _header_id(request) or uuid.uuid4().hex,
+        request_id=asked.request_id or _header_id(request) or f"{random.getrandbits(128):032x}",
         scene=snapshot.scene,
         ids=body.ids,
         deadline=deadline,

@@ -228,13 +228,30 @@ class FeatureSchema(_Strict):
         names["item"].update(a.name for a in self.attributes)
         return {side: frozenset(found) for side, found in names.items()}
 
+    @cached_property
+    def given_names(self) -> dict[Side, frozenset[str]]:
+        """The raw names that a request or record gives: not ids, and not what is looked up."""
+        fed = {self.user_id_feature, self.item_id_feature}
+        derived = {f.name for f in self.features if isinstance(f, Lookup)}
+        return {side: names - fed - derived for side, names in self.raw_names.items()}
+
     def id_features(self, side: Side) -> tuple[IdFeature, ...]:
         """Features of the side that land in `<side>_ids`, in column order."""
-        return tuple(f for f in self.features if f.side == side and not isinstance(f, ValueFeature))
+        return self._id_features[side]
 
     def value_features(self, side: Side) -> tuple[ValueFeature, ...]:
         """Features of the side that land in `<side>_values`, in column order."""
-        return tuple(f for f in self.features if f.side == side and isinstance(f, ValueFeature))
+        return self._value_features[side]
+
+    @cached_property
+    def _id_features(self) -> dict[Side, tuple[IdFeature, ...]]:
+        ids = [f for f in self.features if not isinstance(f, ValueFeature)]
+        return {side: tuple(f for f in ids if f.side == side) for side in SIDES}
+
+    @cached_property
+    def _value_features(self) -> dict[Side, tuple[ValueFeature, ...]]:
+        values = [f for f in self.features if isinstance(f, ValueFeature)]
+        return {side: tuple(f for f in values if f.side == side) for side in SIDES}
 
     def ids_width(self, side: Side) -> int:
         return sum(f.ids for f in self.id_features(side))

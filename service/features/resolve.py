@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.contract.encode import Column
-from service.contract.features import FeatureSchema, Lookup, Side
+from service.contract.features import FeatureSchema, Side
 from service.features.store import Record, Records
 
 RAW_SIDES: tuple[Side, ...] = ("user", "context", "item")
@@ -61,7 +61,7 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     `user.id` feeds `schema.user_id_feature`, the candidate ids feed `schema.item_id_feature`.
     Inline values of those two names are ignored and counted, like every name that nothing reads.
     """
-    names = {side: raw_names(schema, side) for side in RAW_SIDES}
+    names = schema.given_names
     given = {"user": inline.user, "context": inline.context, "item": inline.columns}
     raw = RawValues(
         inline,
@@ -77,20 +77,13 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     return raw
 
 
-def raw_names(schema: FeatureSchema, side: Side) -> frozenset[str]:
-    """Names that a request or a record may give values for: not ids, not what is looked up."""
-    fed = {schema.user_id_feature, schema.item_id_feature}
-    derived = {f.name for f in schema.value_features(side) if isinstance(f, Lookup)}
-    return schema.raw_names[side] - fed - derived
-
-
 def needs_store(schema: FeatureSchema, inline: Inline) -> bool:
     """Whether some value of the user or of a candidate is not in the request."""
     if inline.user_id is not None and any(
-        inline.user.get(name) is None for name in raw_names(schema, "user")
+        inline.user.get(name) is None for name in schema.given_names["user"]
     ):
         return True
-    columns = [inline.columns.get(name) for name in raw_names(schema, "item")]
+    columns = [inline.columns.get(name) for name in schema.given_names["item"]]
     return bool(inline.ids) and any(column is None or None in column for column in columns)
 
 
@@ -99,10 +92,10 @@ def missing_names(schema: FeatureSchema, raw: RawValues) -> tuple[list[str], lis
     shared = [
         name
         for side in ("user", "context")
-        for name in sorted(raw_names(schema, side))
+        for name in sorted(schema.given_names[side])
         if raw.values(side, name)[0] is None
     ]
-    columns = {name: raw.values("item", name) for name in sorted(raw_names(schema, "item"))}
+    columns = {name: raw.values("item", name) for name in sorted(schema.given_names["item"])}
     per_item = [
         [name for name, column in columns.items() if column[row] is None] for row in range(raw.rows)
     ]

@@ -69,8 +69,10 @@ def prepare(
         return Prepared(whole.blocks, whole.attributes, whole.raw, whole.counts, bad)
     cache, lease = kept.cache, kept.lease
     raw = resolve(schema, replace(request.inline, ids=lease.missing_ids), records)
-    # names that nothing reads are counted once, with the user
-    items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
+    items = Encoded({}, {}, raw)
+    if len(lease.missing):
+        # names that nothing reads are counted once, with the user
+        items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
     pairs = replace(raw, inline=request.inline, items=cache.raw(lease, _raw(cache, items)))
     rest = encode(schema, pairs, (*USER_SIDES, *RANK_SIDES))
     return Prepared(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.features import Categorical, FeatureSchema, Lookup, Numeric
-from service.features.resolve import Inline, missing_names, needs_store, raw_names, resolve
+from service.features.resolve import Inline, missing_names, needs_store, resolve
 from service.features.store import Records
 
 SCHEMA = FeatureSchema(
@@ -85,8 +85,8 @@ def test_unknown_names_of_the_request_are_counted_and_those_of_the_store_are_not
 
 
 def test_what_is_looked_up_cannot_be_given() -> None:
-    assert raw_names(SCHEMA, "item") == {"price", "author"}
-    assert raw_names(SCHEMA, "user") == {"age", "author_rates"}
+    assert SCHEMA.given_names["item"] == {"price", "author"}
+    assert SCHEMA.given_names["user"] == {"age", "author_rates"}
     raw = resolve(SCHEMA, Inline("7", ["a"], {}, {}, {"user_author": [0.5]}), no_records(1))
     assert raw.unknown == {"user_author": 1}
 
