@@ -7,7 +7,7 @@ ladder an accepted request goes. A stall (threads far beyond what their work sho
 overload: refusing would not shorten it, so requests are let in and answered degraded.
 """
 
-import math
+import heapq
 from collections.abc import Callable
 
 LEAST_BYTES_A_CANDIDATE = 4  # `"a",`
@@ -164,7 +164,8 @@ class Admission:
 
     def backlog_s(self) -> float:
         """Seconds of accepted work, per thread."""
-        return self._ahead_s(self.clock(), math.inf, None, _healthy_remaining_s)
+        now = self.clock()
+        return sum(_healthy_remaining_s(t, now) for t in self._tickets) / self._threads
 
     def _usual_s(self, body_bytes: int | None) -> float:
         """Work of a usual request, less where so short a body cannot hold as many candidates."""
@@ -207,20 +208,21 @@ class Admission:
         ticket: Ticket | None,
         remaining_s: Callable[[Ticket, float], float],
     ) -> float:
-        """Seconds until a thread is free: 0 while one is, else all work over all threads."""
-        work = [
-            remaining_s(t, now)
-            for t in self._tickets
-            # the most urgent goes first: later deadlines are not ahead, unless they run already
-            if t is not ticket and (t.started_at is not None or t.finish_at <= finish_at)
-        ]
-        work = [seconds for seconds in work if seconds > 0]
-        return 0.0 if len(work) < self._threads else sum(work) / self._threads
+        """Seconds until the first thread is free for work that must be done by `finish_at`."""
+        others = [t for t in self._tickets if t is not ticket and t.ended_at is None]
+        running = [remaining_s(t, now) for t in others if t.started_at is not None]
+        free_in = [0.0] * (self._threads - len(running)) + running
+        heapq.heapify(free_in)
+        # The most urgent goes first, so later deadlines are not ahead.
+        waiting = (t for t in others if t.started_at is None and t.finish_at <= finish_at)
+        for other in sorted(waiting, key=lambda t: t.finish_at):
+            heapq.heapreplace(free_in, free_in[0] + remaining_s(other, now))
+        return free_in[0]
 
     def _remaining_s(self, ticket: Ticket, now: float) -> float:
         """What is left of a ticket's work. Overdue work is expected to last as long again."""
         left = _healthy_remaining_s(ticket, now)
-        if ticket.started_at is None or ticket.ended_at is not None:
+        if ticket.started_at is None:
             return left
         return max(left, now - ticket.started_at - ticket.work_s)
 

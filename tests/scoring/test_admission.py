@@ -133,6 +133,17 @@ def test_overdue_work_is_expected_to_last_as_long_again(admission: Admission, cl
     assert admission.wait_s(other) == pytest.approx(0.015)
 
 
+def test_thread_that_stands_still_does_not_hide_the_other(clock: Clock) -> None:
+    admission = Admission(2, clock, reserve_s=0.002)
+    admission.saw(500, 0.010)
+    run(admission.enter(5.0))
+    clock.now += 0.300
+    assert admission.wait_s(admission.enter(0.040)) == 0
+    run(admission.enter(0.040))
+    other = admission.enter(0.030)
+    assert admission.wait_s(other) == pytest.approx(0.010)
+
+
 def test_stall_refuses_nobody(admission: Admission, clock: Clock) -> None:
     run(admission.enter(5.0))
     clock.now += 0.100
