@@ -69,7 +69,7 @@ def validated(model: type[M], document: Any) -> M:
     except ValidationError as err:
         # A misspelt key first: it explains the missing one.
         errors = sorted(err.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        faults = [_fault(model, dict(e)) for e in errors[:_MOST_FAULTS]]
+        faults = [_fault(model, document, dict(e)) for e in errors[:_MOST_FAULTS]]
         first = faults[0]
         raise InvalidRequest(
             f"{first.pointer or 'the body'}: {first.detail}", faults=faults
@@ -171,8 +171,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _fault(model: type[BaseModel], error: Mapping[str, Any]) -> Fault:
-    place: tuple[int | str, ...] = error["loc"]
+def _fault(model: type[BaseModel], document: Any, error: Mapping[str, Any]) -> Fault:
+    place = _steps(document, error["loc"], missing=error["type"] == "missing")
     value = error["input"]
     if error["type"] == "extra_forbidden":
         known = tuple(model.model_fields) if len(place) == 1 else _KEYS.get(str(place[0]), ())
@@ -187,6 +187,22 @@ def _fault(model: type[BaseModel], error: Mapping[str, Any]) -> Fault:
     else:
         detail = f"{error['msg']}, not {str(value)[:40]!r}"
     return Fault(detail, pointer(*place))
+
+
+def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[int | str, ...]:
+    """The steps of a validation error's place that are in the document, and the missing key.
+
+    Where a value may be of several types, the place also names the one that was tried.
+    """
+    steps: list[int | str] = []
+    value = document
+    for step in loc:
+        try:
+            value = value[step]
+        except (LookupError, TypeError):
+            continue
+        steps.append(step)
+    return (*steps, loc[-1]) if missing else tuple(steps)
 
 
 _WANTED = {

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, with_confi
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-SceneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -5,13 +5,13 @@ weights of the structured forms are the params `w_<head>`. What arms set is left
 """
 
 import copy
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from service.api.json_body import pointer
 from service.errors import Fault, InvalidRequest
+from service.experiment.findings import did_you_mean
 
 _FORMS = ("multiplicative", "additive")
 _WEIGHT = "w_"
@@ -53,7 +53,10 @@ def change_params(plan: Document, params: Mapping[str, float | Mapping[str, floa
     unknown = [name for name in params if name not in slots]
     if unknown:
         faults = [
-            Fault(f"no formula has a param {name!r}{_hint(name, slots)}", pointer("params", name))
+            Fault(
+                f"no formula has a param {name!r}{did_you_mean(name, slots)}",
+                pointer("params", name),
+            )
             for name in unknown
         ]
         raise InvalidRequest(faults[0].detail, faults=faults)
@@ -72,8 +75,3 @@ def _slots(plan: Document) -> Iterator[tuple[str, _Slot]]:
             terms = spec.get(form) or {}
             for head in terms:
                 yield _WEIGHT + head, _Slot(terms, head, "weight")
-
-
-def _hint(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(known) or 'none'})"
