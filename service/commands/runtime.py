@@ -37,7 +37,7 @@ from service.settings import EMBEDDED, Settings, masked
 
 log = structlog.get_logger("finerank.runtime")
 
-_WARM_S = 1.0  # of one read from the store while nobody waits for an answer
+_PATIENCE_S = 1.0  # of one read from the store while nobody waits for an answer
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,17 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     @contextlib.asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         if settings.demo:
-            await Seeder(parts, features, settings.models, url).seed()
+            patient = _feature_store(url, _PATIENCE_S)
+            await Seeder(parts, patient, settings.models, url).seed()
+            await patient.close()
         await loader.start()
         with contextlib.suppress(StoreUnavailable):
             await features.fetch("", "", ())  # connects: the first request should not wait for it
         changes = asyncio.create_task(follow_changes(redis, items.forget, forget_items))
         if settings.warm_items:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(hearing.wait(), _WARM_S)
-            await warm_items(settings.warm_items, loader, pool, items, _feature_store(url, _WARM_S))
+                await asyncio.wait_for(hearing.wait(), _PATIENCE_S)
+            await warm_items(settings.warm_items, loader, pool, items, _feature_store(url, _PATIENCE_S))
         following = asyncio.create_task(loader.run())
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()

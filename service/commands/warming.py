@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
-from redis.exceptions import RedisError
 
 from service.experiment.loader import PlanLoader
 from service.features.errors import LoadError, StoreUnavailable
@@ -38,7 +37,7 @@ async def warm_items(
             for model in map(pool.get, snapshot.models if snapshot else ()):
                 if model is not None:
                     await _fill(scene, ids, model, caches, store)
-    except (LoadError, OSError, RedisError, StoreUnavailable) as err:
+    except (LoadError, OSError, StoreUnavailable) as err:
         log.warning("items_not_warmed", reason=str(err))
     finally:
         await store.close()

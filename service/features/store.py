@@ -102,12 +102,15 @@ class FeatureStore:
         """Ids of all stored items of a scene, in no order, some perhaps twice.
 
         Raises:
-            RedisError: the store failed.
+            StoreUnavailable: the store failed.
         """
         prefix = record_key(scene, "item", "")
-        async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
-            text = key.decode() if isinstance(key, bytes) else key
-            yield text.removeprefix(prefix)
+        try:
+            async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
+                text = key.decode() if isinstance(key, bytes) else key
+                yield text.removeprefix(prefix)
+        except RedisError as err:
+            raise StoreUnavailable(f"{type(err).__name__}: {err}") from err
 
     async def close(self) -> None:
         await self._redis.aclose()

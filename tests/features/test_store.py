@@ -80,7 +80,8 @@ def test_empty_record_is_a_record() -> None:
 async def test_refused_connection_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes the port
-        store = FeatureStore.from_url(f"redis://127.0.0.1:{taken.getsockname()[1]}")
+        url = f"redis://127.0.0.1:{taken.getsockname()[1]}"
+        store = FeatureStore.from_url(url, timeout_s=5.0)
         with pytest.raises(StoreUnavailable, match="ConnectionError: "):
             await store.fetch("feed", "u", ["a"])
         await store.close()
