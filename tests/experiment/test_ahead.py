@@ -1,0 +1,66 @@
+"""Models are prepared beside the loader: it is told when to look again, and why one is refused."""
+
+import asyncio
+
+import pytest
+
+from service.contract.errors import PackageError
+from service.experiment.ahead import Ahead, NotYet
+
+MODELS = frozenset(["toy/2"])
+
+
+class Slow:
+    """Prepares when it is let go; fails while it is `broken`."""
+
+    def __init__(self) -> None:
+        self.let_go, self.broken, self.calls = asyncio.Event(), False, 0
+
+    async def __call__(self, ids: frozenset[str]) -> None:
+        self.calls += 1
+        await self.let_go.wait()
+        if self.broken:
+            raise PackageError(f"{min(ids)}: truncated")
+
+
+async def test_models_that_are_ready_soon_are_waited_for():
+    slow = Slow()
+    slow.let_go.set()
+    await Ahead(slow, lambda: None).ready(MODELS)
+    assert slow.calls == 1
+
+
+async def test_others_are_prepared_once_and_announced():
+    slow, announced = Slow(), asyncio.Event()
+    ahead = Ahead(slow, announced.set)
+    for _ in range(3):
+        with pytest.raises(NotYet):
+            await ahead.ready(MODELS, patience_s=0)
+    slow.let_go.set()
+    await announced.wait()
+    await ahead.ready(MODELS)
+    assert slow.calls == 1
+
+
+async def test_refusal_reaches_the_next_who_asks_and_is_tried_again_after():
+    slow, announced = Slow(), asyncio.Event()
+    slow.broken = True
+    ahead = Ahead(slow, announced.set)
+    with pytest.raises(NotYet):
+        await ahead.ready(MODELS, patience_s=0)
+    slow.let_go.set()
+    await announced.wait()
+    with pytest.raises(PackageError, match="toy/2: truncated"):
+        await ahead.ready(MODELS)
+    slow.broken = False
+    await ahead.ready(MODELS)
+    assert slow.calls == 2
+
+
+async def test_closing_leaves_what_is_in_progress():
+    slow = Slow()
+    ahead = Ahead(slow, lambda: None)
+    with pytest.raises(NotYet):
+        await ahead.ready(MODELS, patience_s=0)
+    await ahead.close()
+    assert len(asyncio.all_tasks()) == 1

@@ -1,0 +1,83 @@
+"""A package is proved in a process of its own: whatever happens there becomes a sentence."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from service.contract.errors import PackageError
+from service.contract.repository import Repository
+from service.scoring import proof
+from service.scoring.package import load_package
+from service.scoring.proof import Prover, Verdict, shown, time_runs
+from tests.scoring.graphs import slow_down
+from tests.scoring.packages import Changes, publish_tiny
+
+pytest.importorskip("onnx")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tiny/1, tiny/2 alike; tiny/3 slower; tiny/4 damaged."""
+    root = tmp_path_factory.mktemp("models")
+    for seed in range(2):
+        publish_tiny(root, seed=seed)
+    slower = Changes(model=lambda model: slow_down(model, rows=64, rounds=500))
+    publish_tiny(root, changes=slower)
+    publish_tiny(root)
+    (root / "tiny/4/golden.npz").write_bytes(b"")
+    return root
+
+
+def test_good_version_is_timed_beside_the_active_one(models: Path) -> None:
+    verdict = Prover(models, slowdown=50, timeout_s=60)("tiny/2", "tiny/1")
+    assert verdict.active == "tiny/1"
+    assert verdict.run_ms is not None
+    assert verdict.active_run_ms is not None
+    assert set(shown(verdict)) == {"seconds", "run_ms", "active", "active_run_ms"}
+
+
+def test_first_version_has_nothing_to_be_compared_with(models: Path) -> None:
+    verdict = Prover(models, slowdown=1.01, timeout_s=60)("tiny/3", None)
+    assert verdict.active is None
+    assert "active_run_ms" not in shown(verdict)
+
+
+@pytest.mark.parametrize(
+    ("id_", "why"),
+    [
+        ("tiny/3", r"tiny/3: 500 rows take .* ms, more than 3 times the .* ms of tiny/1, which"),
+        ("tiny/4", r"tiny/4: golden.npz does not match its digest"),
+        ("tiny/9", r"model 'tiny' has no version 9"),
+    ],
+)
+def test_bad_version_is_refused_as_loading_refuses_it(models: Path, id_: str, why: str) -> None:
+    with pytest.raises(PackageError, match=why):
+        Prover(models, slowdown=3, timeout_s=60)(id_, "tiny/1")
+
+
+def test_a_proof_without_end_is_a_refusal(models: Path) -> None:
+    with pytest.raises(PackageError, match=r"tiny/1: not proved within 0.01 s"):
+        Prover(models, slowdown=3, timeout_s=0.01)("tiny/1", None)
+
+
+def test_a_crash_of_the_process_is_a_refusal(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = tmp_path / "crash"
+    crash.write_text(f"#!/bin/sh\necho out of memory >&2\nkill -{signal.SIGKILL.value} $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(crash))
+    with pytest.raises(PackageError, match=r"tiny/1: the process .* ended by signal 9: out of mem"):
+        Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
+
+
+def test_runs_are_timed_for_every_model_on_its_own_golden_rows(models: Path) -> None:
+    loaded = {f"tiny/{n}": load_package(Repository(models), "tiny", n) for n in (1, 3)}
+    best = time_runs(loaded)
+    assert best.keys() == loaded.keys()
+
+
+def test_times_that_do_not_apply_are_not_shown() -> None:
+    assert shown(Verdict(1.23456)) == {"seconds": 1.235}
