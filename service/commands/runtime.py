@@ -125,7 +125,8 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         if settings.warm_items:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hearing.wait(), _PATIENCE_S)
-            await warm_items(settings.warm_items, loader, pool, items, _feature_store(url, _PATIENCE_S))
+            patient = _feature_store(url, _PATIENCE_S)
+            await warm_items(settings.warm_items, loader, pool, items, patient)
         following = asyncio.create_task(loader.run())
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()
