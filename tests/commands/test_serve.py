@@ -74,7 +74,8 @@ def serve(clone: Path, state: Path, *arguments: str, **environment: str) -> Iter
 def run(curl: str) -> dict:
     """What the printed command does, without needing curl."""
     words = shlex.split(curl)
-    method, headers, body, url = "POST", {}, None, None
+    method, body, url = "POST", None, None
+    headers = {"x-request-timeout-ms": "5000"}  # a busy machine may miss the scene's own
     rest = iter(words[1:])
     for word in rest:
         if word == "-X":
