@@ -1,4 +1,4 @@
-"""`python -m loadtest.request_profile --models DIR`: CPU of one request, in ONNX Runtime and outside.
+"""`python -m loadtest.request_profile`: CPU of one request, inside ONNX Runtime and outside.
 
 The service runs in this process with one inference thread, and requests go straight into the
 application: what is left out is the HTTP server, what is measured is everything behind it. One
@@ -122,7 +122,7 @@ async def measure(runtime: Runtime, bodies: list[bytes], requests: int) -> dict[
             await post(runtime, bodies[n % _BODIES])
         profile.disable()
     text = io.StringIO()
-    pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats(_SHOWN)
+    pstats.Stats(profile, stream=text).strip_dirs().sort_stats("tottime").print_stats(_SHOWN)
     return {
         "runs_ms": round(median(inside), 3),
         "outside_ms": round(median(outside), 3),

@@ -3,6 +3,7 @@
 One cache for each loaded model. Its array is allocated once, memory is used as it fills.
 """
 
+import itertools
 import random
 import threading
 import time
@@ -109,7 +110,8 @@ class ItemCache:
         now = self._clock()
         with self._lock:
             kept = self._slot_of.get(scene, {})
-            slots = np.array([kept.get(id_, _ABSENT) for id_ in ids], np.int64)
+            found = map(kept.get, ids, itertools.repeat(_ABSENT))
+            slots = np.fromiter(found, np.int64, len(ids))
             if not kept:
                 lease = Lease(scene, ids, slots, slots, np.arange(len(ids)))
             else:
