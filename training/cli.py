@@ -11,7 +11,9 @@ from rich.console import Console
 
 Config = Annotated[Path, typer.Argument(help="TOML file of the run; the model is named after it.")]
 Data = Annotated[Path, typer.Option(help="Directory of the log.")]
-Models = Annotated[Path, typer.Option(help="Directory of model packages.")]
+Models = Annotated[
+    Path, typer.Option(envvar="FINERANK_MODELS", help="Directory of model packages.")
+]
 Runs = Annotated[Path, typer.Option(help="Directory of checkpoints.")]
 Override = Annotated[
     list[str],
@@ -130,6 +132,13 @@ def _run(
         places = Places(data=data, models=models, runs=runs)
         published = run(loaded, places, console, promote=promote, train_further=train_further)
         console.print(f"published {published.name}/{published.version}", highlight=False)
+        if promote:
+            # A store that has the model's aliases keeps them: the file only fills an empty one.
+            console.print(
+                "champion in aliases.json, which only fills an empty store; where a service has"
+                f" the model already: finerank models promote {published.name}/{published.version}",
+                highlight=False,
+            )
         if record is not None:
             record.parent.mkdir(parents=True, exist_ok=True)
             with record.open("a") as file:
@@ -149,6 +158,6 @@ def _said_plainly() -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(1) from err
-    except (ValueError, FloatingPointError) as err:
+    except (ValueError, FloatingPointError, OSError) as err:
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from err

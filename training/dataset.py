@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from service.contract.encode import Counts, encode_rows
@@ -60,7 +61,8 @@ def build_dataset(
     """Encode a log for training.
 
     Raises:
-        DataError: a task's label or sample space that the log lacks.
+        DataError: a task's label or sample space that the log lacks, or a label that no head can
+            reach.
     """
     inputs = encode_rows(schema, log.columns, log.rows, counts)
     labels = np.zeros((log.rows, len(tasks)), np.float32)
@@ -68,6 +70,7 @@ def build_dataset(
     for at, task in enumerate(tasks):
         label, spaces[:, at] = label_and_space(task, log)
         labels[:, at] = np.where(spaces[:, at], label, 0)
+        _require_reachable(task, labels[:, at])
     return Dataset(
         {name: torch.from_numpy(block) for name, block in inputs.items()},
         torch.from_numpy(labels),
@@ -86,3 +89,13 @@ def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
             )
     label = log.labels[task.label]
     return label, log.spaces[task.space] & ~np.isnan(label)
+
+
+def _require_reachable(task: Task, label: NDArray[np.float32]) -> None:
+    """A head is a sigmoid: a label beyond 0 … 1 would train it towards nothing it can say."""
+    least, most = label.min(initial=0), label.max(initial=0)
+    if least < 0 or most > 1:
+        raise DataError(
+            f"task {task.name}: label {task.label!r} goes from {least:g} to {most:g}, and a head"
+            " lies in 0 … 1: clip it, or set at_least"
+        )

@@ -96,3 +96,20 @@ def test_a_refused_days_argument_is_a_sentence(app, tiny, tiny_log):
     result = CliRunner().invoke(app, [*command, "--days", "yesterday"])
     assert result.exit_code == 1
     assert "days 'yesterday' are not FIRST:LAST with days as YYYYMMDD" in result.output
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(app, tiny, tiny_log, tmp_path):
+    (tmp_path / "taken").write_text("no directory")
+    command = ["evaluate", "tiny", "--data", str(tiny_log), "--models", str(tiny[0])]
+    command += ["--days", f"{LAST}:{LAST}", "--json", str(tmp_path / "taken" / "m.json")]
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "error: " in result.output
+    assert str(tmp_path / "taken") in result.output
+
+
+def test_the_models_directory_is_the_setting_that_serving_reads(app, tiny, tiny_log, monkeypatch):
+    monkeypatch.setenv("FINERANK_MODELS", str(tiny[0]))
+    command = ["evaluate", "tiny", "--data", str(tiny_log), "--days", f"{LAST}:{LAST}"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output

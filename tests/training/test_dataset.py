@@ -21,7 +21,11 @@ def _log():
         user_id=np.array(["a"] * 4, object),
         item_id=np.array(["x"] * 4, object),
         columns={"context": {"tab": np.array(["0", "1", None, "9"], object)}},
-        labels={"click": click, "vcr": np.array([0.5, np.nan, np.nan, 0.2], np.float32)},
+        labels={
+            "click": click,
+            "vcr": np.array([0.5, np.nan, np.nan, 0.2], np.float32),
+            "watch_s": np.array([17, 0, np.nan, 3], np.float32),
+        },
         spaces={"impression": np.ones(4, bool), "click": click > 0},
     )
 
@@ -48,11 +52,16 @@ def test_a_tasks_rows_are_its_space_where_its_label_is_known():
     [
         (
             Task(name="ctr", label="clik"),
-            "task ctr: the log has no label 'clik' (it has: click, vcr)",
+            "task ctr: the log has no label 'clik' (it has: click, vcr, watch_s)",
         ),
         (
             Task(name="ctr", label="click", space="play"),
             "task ctr: the log has no space 'play' (it has: impression, click)",
+        ),
+        (
+            Task(name="watch", label="watch_s", kind="regression", meaning="seconds", unit="s"),
+            "task watch: label 'watch_s' goes from 0 to 17, and a head lies in 0 … 1:"
+            " clip it, or set at_least",
         ),
     ],
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.contract.features import Side
 from training.data.config import ColumnsConfig, FeatureColumn
+from training.data.errors import DataError
 from training.data.tables import DAY, ID, ITEM, ORDER, ROW, USER, Table, Tables
 from training.data.typed import label_values, typed
 
@@ -78,9 +79,15 @@ def raw_column(feature: FeatureColumn, values: pl.Series, days: pl.Series) -> ND
         feature: what the column is.
         values: its typed values.
         days: the day (YYYYMMDD) that ages are counted to.
+
+    Raises:
+        DataError: such a day that no calendar has.
     """
     if feature.kind == "age_days":
-        until = days.cast(pl.String).str.to_date("%Y%m%d")
+        until = days.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+        if until.null_count() > days.null_count():
+            wrong = days.filter(until.is_null())[0]
+            raise DataError(f"feature {feature.name}: day {wrong} is no YYYYMMDD to count ages to")
         values = (until - values).dt.total_days().cast(pl.Float64)
     if values.dtype.is_numeric():
         return values.fill_null(np.nan).to_numpy()

@@ -13,6 +13,7 @@ from training.data import recent, records
 from training.data.assemble import Assembled, assemble, raw_column
 from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
 from training.data.days import Days
+from training.data.errors import DataError
 from training.data.layout import Own, place_all
 from training.data.log import Log, Record
 from training.data.schema import schema_of
@@ -37,11 +38,20 @@ class TableReader:
 
     def records(self, directory: Path, as_of: int) -> tuple[Iterator[Record], Iterator[Record]]:
         assembled = assemble(self.load(directory), self.mapping)
+        _require_begun(assembled, directory, as_of)
         users, items = (
             records.of_side(side, assembled, self.history, self.chosen, as_of)
             for side in records.SIDES
         )
         return users, items
+
+
+def _require_begun(assembled: Assembled, directory: Path, as_of: int) -> None:
+    """A mistyped day would otherwise give records without any history, and nobody would notice."""
+    first = assembled.frame[DAY].min()
+    if first is None or as_of < first:
+        begins = "is empty" if first is None else f"begins on {first}"
+        raise DataError(f"as of {as_of}: the log in {directory} {begins}")
 
 
 def log_of(assembled: Assembled, history: HistoryConfig, chosen: FeaturesConfig) -> Log:
