@@ -96,7 +96,7 @@ class Train(_Strict):
     epochs: Annotated[int, Field(ge=1)] = 4
     minibatch: Annotated[int, Field(ge=1)] = 2048
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 3e-4  # decoupled, per step at full learning rate
+    weight_decay: Annotated[float, Field(ge=0)] = 3e-4  # L2, in the gradient that Adam rescales
     ema: Share = 0.99  # of the weights, per step; 0 turns averaging off
     seed: int = 1
     patience: Annotated[int, Field(ge=1)] = 1  # epochs without a better criterion before it stops

@@ -151,7 +151,9 @@ def _average(running: Running, decay: float, step: int) -> None:
 
 
 def _optimizer(ranker: nn.Module, train: Train) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
+    # L2 in the gradient, not decoupled: Adam rescales it, so a rare id's row decays at the full
+    # learning rate between its appearances (measured, docs/decisions.md).
+    return torch.optim.Adam(
         ranker.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
     )
 
