@@ -13,7 +13,7 @@ import structlog
 
 from service.api.app import App, Parts, build_app
 from service.commands.demo import Seeder
-from service.commands.warming import warm_items
+from service.commands.warming import warm_items, warm_like
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
@@ -81,7 +81,11 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         pool.retain(loader.models_in_use())
 
     async def rehearse(snapshot: Snapshot) -> None:
-        fresh = snapshot.models - loader.models_in_use()
+        live = loader.models_in_use()
+        if not (fresh := snapshot.models - live):
+            return
+        patient = _feature_store(url, _PATIENCE_S)
+        await warm_like(snapshot, fresh, live, pool, items, patient)
         await rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
 
     loader = PlanLoader(
