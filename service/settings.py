@@ -22,7 +22,7 @@ PREFIX = "FINERANK_"
 EMBEDDED = "embedded"  # the value of `store` that needs no server of its own
 FILE = Path("finerank.toml")
 FILE_VARIABLE = "FINERANK_CONFIG"
-_TOKEN_FILE = "token"
+TOKEN_FILE = "token"
 _ELSEWHERE = {"config", "url", "test_data"}  # FINERANK_* that are read by others
 
 
@@ -162,7 +162,7 @@ def _read_file() -> dict[str, Any]:
 
 def _kept_token(state_dir: Path) -> str:
     """The token of `state_dir`, made when absent; only its owner may read it."""
-    path = state_dir / _TOKEN_FILE
+    path = state_dir / TOKEN_FILE
     state_dir.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import httpx
 
+from service.commands.local_token import local_token
 from service.commands.plan_client import Document, Refused, accepted
 
 TIMEOUT_S = 300.0  # a version is proved before the answer
@@ -13,7 +14,7 @@ class ModelClient:
     """The models of one service. Reads need no token."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._token = token
+        self._token = token or local_token(url)
         self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1", timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:

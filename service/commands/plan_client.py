@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from service.commands.local_token import local_token
+
 TIMEOUT_S = 30.0
 
 Document = dict[str, Any]
@@ -22,7 +24,7 @@ class PlanClient:
 
     def __init__(self, url: str, scene: str, token: str | None = None) -> None:
         self._scene = scene
-        self._token = token
+        self._token = token or local_token(url)
         self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1/plans", timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:

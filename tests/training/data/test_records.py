@@ -1,6 +1,5 @@
 """training/data/records.py; their equality with rows: tests/training/test_features_build.py."""
 
-
 import pytest
 
 from tests.training.data.logs import write_kuairand
