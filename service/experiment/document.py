@@ -27,6 +27,7 @@ LetKey = Annotated[
 Unit = Annotated[str, Field(pattern=rf"^(user_id|request_id|context\.{_IDENTIFIER})$")]
 Bucket = Annotated[int, Field(ge=0, lt=BUCKETS)]
 
+MOST_FORMULAS = 128  # each one is compiled whenever the plan is checked: 3 s of CPU at the longest
 LEAST_CANDIDATES = 100  # a ranking of fewer is hardly one, where nothing is said
 
 
@@ -141,7 +142,7 @@ class Plan(_Strict):
     scene: Scene
     model: str
     deadline_ms: Annotated[float, Field(ge=1, le=5000, allow_inf_nan=False)] = 40.0
-    formulas: Annotated[dict[Name, FormulaSpec], Field(min_length=1)]
+    formulas: Annotated[dict[Name, FormulaSpec], Field(min_length=1, max_length=MOST_FORMULAS)]
     default: Default
     layers: tuple[Layer, ...] = ()
     ladder: Annotated[tuple[Step, ...], Field(max_length=8)] = (

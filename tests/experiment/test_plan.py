@@ -160,3 +160,13 @@ def test_all_findings_are_told_at_once_errors_first():
     assert [f.severity for f in error.findings] == ["error", "warning"]
     assert str(error) == "/a: wrong; /b: late"
     assert len(findings(plan(("shadow", 1), ("rerank", 1)))) == 2
+
+
+def test_more_formulas_than_a_check_may_compile_are_refused():
+    document = {**PLAN, "formulas": {**PLAN["formulas"]}}
+    document["formulas"] |= {f"f{n}": {"score": "ctr"} for n in range(128 - len(PLAN["formulas"]))}
+    assert len(parse_plan(document).formulas) == 128
+    document["formulas"]["one_more"] = {"score": "ctr"}
+    [(pointer, message)] = findings(document)
+    assert pointer == "/formulas"
+    assert message.startswith("dictionary should have at most 128 items")
