@@ -85,9 +85,9 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     )
     async def validate_plan(scene: str, request: Request) -> Response:
         """What publishing this plan would say; nothing is written, no token is needed."""
-        findings = await publisher.check(scene, parse(await request.body()))
-        valid = not any(finding.severity == "error" for finding in findings)
-        return _json({"valid": valid, "findings": [finding_json(f) for f in findings]})
+        checked = await publisher.check(scene, parse(await request.body()))
+        findings = [finding_json(f) for f in checked.findings]
+        return _json({"valid": checked.snapshot is not None, "findings": findings})
 
     @router.get("/{scene}/history", responses={200: {"model": HistoryReply}, **_READ})
     async def history(scene: str, request: Request) -> Response:

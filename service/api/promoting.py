@@ -16,7 +16,7 @@ from service.experiment.aliases import DEMOTE, PROMOTE
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.errors import PlanInvalid, StaleAlias
 from service.experiment.loader import PlanLoader, Rehearse
-from service.experiment.snapshot import Snapshot, compile_snapshot
+from service.experiment.snapshot import Snapshot
 from service.experiment.walk import model_refs
 from service.scoring.pool import ModelPool
 
@@ -98,7 +98,8 @@ class Promoter:
     async def _compile(self, live: Snapshot, to: dict[str, dict[str, int]]) -> Snapshot:
         models = await self.loader.models(live.plan, to)
         try:
-            return await asyncio.to_thread(compile_snapshot, live.plan, live.version, models)
+            checked = await self.loader.compiling.check(live.plan, models)
+            return checked.as_version(live.version)
         except PlanInvalid as err:
             raise ModelRefused(
                 f"the live plan of scene {live.scene!r} cannot use it: {err}",

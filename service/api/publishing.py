@@ -1,9 +1,9 @@
 """From a plan document to a live version: check, load its models, compare-and-set, serve it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.api.etags import Precondition, etag
@@ -25,7 +25,7 @@ from service.experiment.errors import UnknownVersion as NoSuchVersion
 from service.experiment.findings import Finding
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
-from service.experiment.snapshot import check_plan, compile_snapshot
+from service.experiment.snapshot import Checked
 from service.experiment.store import PlanStore, Publication, StoredPlan
 
 _ATTEMPTS = 5  # for a write that takes any live version, when others publish meanwhile
@@ -48,7 +48,7 @@ class Published:
     """A version that is live now, and the warnings it was published with."""
 
     version: int
-    findings: list[Finding]
+    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Publisher:
 
     loader: PlanLoader
     prepare: Callable[[frozenset[str]], Awaitable[None]]
+    _one_check: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _one_edit: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     @property
     def store(self) -> PlanStore:
@@ -88,15 +90,10 @@ class Publisher:
         with _store_errors():
             return await self.store.history(scene, limit)
 
-    async def check(self, scene: str, document: Any) -> list[Finding]:
-        """Every finding of a plan document for a scene, errors first."""
-        try:
-            plan = _parse(scene, document)
-        except PlanInvalid as err:
-            return list(err.findings)
-        with _store_errors():
-            models = await self.loader.models(plan)
-        return await asyncio.to_thread(check_plan, plan, models)
+    async def check(self, scene: str, document: Any) -> Checked:
+        """What publishing a document would find. One at a time: no write waits for these."""
+        async with self._one_check:
+            return await self._checked(scene, document)
 
     async def publish(
         self,
@@ -112,10 +109,10 @@ class Publisher:
             PlanRefused: findings that are errors, or a model that does not load here.
             EtagMismatch: another version is live by now.
         """
-        findings = await self.check(scene, document)
-        if any(f.severity == "error" for f in findings):
-            raise refusal_of(findings)
-        await self._load_models(_parse(scene, document))
+        checked = await self._checked(scene, document)
+        if checked.snapshot is None:
+            raise refusal_of(checked.findings)
+        await self._load_models(checked.snapshot.models)
         with _store_errors():
             version = await self.store.publish(
                 scene,
@@ -126,19 +123,20 @@ class Publisher:
                 rollback_to=rollback_to,
             )
         await self.loader.refresh()
-        return Published(version, findings)
+        return Published(version, checked.findings)
 
     async def edit(
         self, scene: str, precondition: Precondition, change: Change, signature: Signature
     ) -> Published:
         """Publish a change of the live plan; where any version will do, try again on a newer."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return await self._edit_once(scene, precondition, change, signature)
-            except EtagMismatch:
-                if not precondition.follows_live:
-                    raise
-        return await self._edit_once(scene, precondition, change, signature)
+        async with self._one_edit:
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return await self._edit_once(scene, precondition, change, signature)
+                except EtagMismatch:
+                    if not precondition.follows_live:
+                        raise
+            return await self._edit_once(scene, precondition, change, signature)
 
     async def rollback(
         self, scene: str, precondition: Precondition, to: int | None, signature: Signature
@@ -151,6 +149,15 @@ class Publisher:
         old = await self.read(scene, to)
         signature = Signature(signature.author, signature.message or f"rollback to {to}")
         return await self.publish(scene, dict(old.plan), live.version, signature, rollback_to=to)
+
+    async def _checked(self, scene: str, document: Any) -> Checked:
+        try:
+            plan = _parse(scene, document)
+        except PlanInvalid as err:
+            return Checked(tuple(err.findings), None)
+        with _store_errors():
+            models = await self.loader.models(plan)
+        return await self.loader.compiling.check(plan, models)
 
     async def _edit_once(
         self, scene: str, precondition: Precondition, change: Change, signature: Signature
@@ -165,19 +172,14 @@ class Publisher:
                 return entry.replaced
         raise UnknownVersion(f"scene {scene!r}: version {live} replaced none; name a version")
 
-    async def _load_models(self, plan: Plan) -> None:
-        with _store_errors():
-            models = await self.loader.models(plan)
+    async def _load_models(self, ids: frozenset[str]) -> None:
         try:
-            snapshot = await asyncio.to_thread(compile_snapshot, plan, 1, models)
-            await self.prepare(snapshot.models)
-        except PlanInvalid as err:  # an alias has moved since the check
-            raise refusal_of(list(err.findings)) from err
+            await self.prepare(ids)
         except PackageError as err:
             raise refusal_of([Finding("error", pointer("model"), str(err))]) from err
 
 
-def refusal_of(findings: list[Finding]) -> PlanRefused:
+def refusal_of(findings: Sequence[Finding]) -> PlanRefused:
     """A plan's findings as a refusal."""
     wrong = [f for f in findings if f.severity == "error"]
     more = f" ({len(wrong)} errors)" if len(wrong) > 1 else ""

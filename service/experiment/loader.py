@@ -19,6 +19,7 @@ from service.contract.repository import Repository
 from service.experiment.accepted import Accepted, NotServed, plan_of
 from service.experiment.ahead import SOON_S, Ahead, NotYet, Prepare
 from service.experiment.aliases import Aliases, AliasStore, pinned
+from service.experiment.compiling import Compiling
 from service.experiment.connection import UNAVAILABLE, Client
 from service.experiment.document import Plan
 from service.experiment.errors import ExperimentError
@@ -27,7 +28,7 @@ from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.reports import Reporter
 from service.experiment.saved import Saved, SavedPlans
-from service.experiment.snapshot import Snapshot, compile_snapshot
+from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore, plan_digest
 from service.experiment.wake import POLL_S, is_cancelled, listen
 from service.experiment.walk import model_refs
@@ -63,6 +64,7 @@ class PlanLoader:
         self.store_problem: str | None = None
         self.synced_at: float | None = None  # monotonic instant of the last whole poll
         self.repository = repository
+        self.compiling = Compiling()
         self._redis, self._reader = redis, PackageReader(repository)
         self._rehearse, self._on_change = rehearse, on_change
         self._saved = SavedPlans(state_dir / "plans")
@@ -94,7 +96,7 @@ class PlanLoader:
         return frozenset().union(*(s.models for s in self._snapshots.values()))
 
     async def models(self, plan: Plan, moved_to: Aliases | None = None) -> ResolvedModels:
-        """The packages that a plan, live or a draft, would get now; for `check_plan`.
+        """The packages that a plan, live or a draft, would get now; for `compiling`.
 
         `moved_to`: where some aliases are supposed to point instead.
         """
@@ -253,7 +255,7 @@ class PlanLoader:
 
     async def _compile(self, plan: Plan, version: int, aliases: Aliases) -> Snapshot:
         models = ResolvedModels(self._reader, aliases)
-        snapshot = await asyncio.to_thread(compile_snapshot, plan, version, models)
+        snapshot = (await self.compiling.check(plan, models)).as_version(version)
         await self._ahead.ready(snapshot.models, self._patience_s)
         if self._rehearse is not None:
             await self._rehearse(snapshot)

@@ -1,7 +1,7 @@
 """A plan ready to serve: immutable, compiled, checked; read with no lock and no network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.experiment.assignment import LayerSlots, layer_slots, unit_of
@@ -48,28 +48,41 @@ class Snapshot:
         return Treatment(*found[:-1], buckets) if buckets else found
 
 
-def check_plan(plan: Plan, models: Models) -> list[Finding]:
-    """Everything wrong or doubtful: errors first. Compiles and runs dry every treatment."""
+@dataclass(frozen=True)
+class Checked:
+    """Everything wrong or doubtful of a plan, errors first; without errors, its snapshot."""
+
+    findings: tuple[Finding, ...]
+    snapshot: Snapshot | None
+
+    def as_version(self, version: int) -> Snapshot:
+        """The snapshot as a version; raises PlanInvalid with every finding when there is none."""
+        if self.snapshot is None:
+            raise PlanInvalid(list(self.findings))
+        return replace(self.snapshot, version=version)
+
+
+def check_plan(plan: Plan, version: int, models: Models) -> Checked:
+    """Compile every treatment, run it dry on the golden rows, and assign once."""
     findings = agree(plan)
-    if not errors(findings):
-        compiler = Compiler(plan, models)
-        compiler.compile_all()
-        findings += compiler.findings
-    return sorted(findings, key=lambda f: f.severity != "error")
+    compiler = Compiler(plan, models)
+    treatments = {} if errors(findings) else compiler.compile_all()
+    found = tuple(sorted(findings + compiler.findings, key=lambda f: f.severity != "error"))
+    if errors(found):
+        return Checked(found, None)
+    return Checked(found, _snapshot(plan, version, treatments))
 
 
 def compile_snapshot(plan: Plan, version: int, models: Models) -> Snapshot:
-    """Compile, run dry on the golden rows, and assign once.
+    """The snapshot of a plan.
 
     Raises:
         PlanInvalid: with every finding, when one of them is an error.
     """
-    findings = agree(plan)
-    compiler = Compiler(plan, models)
-    treatments = {} if errors(findings) else compiler.compile_all()
-    findings += compiler.findings
-    if errors(findings):
-        raise PlanInvalid(findings)
+    return check_plan(plan, version, models).as_version(version)
+
+
+def _snapshot(plan: Plan, version: int, treatments: Mapping[Choice, Treatment]) -> Snapshot:
     layers = tuple(map(layer_slots, plan.layers))
     forced = {
         user: tuple(

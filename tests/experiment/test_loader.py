@@ -20,7 +20,7 @@ from service.contract.repository import Repository
 from service.experiment.connection import Client, connect
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
-from service.experiment.snapshot import Snapshot, check_plan
+from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore
 from tests.experiment.packages import PLAN, plan, publish_package
 
@@ -382,7 +382,7 @@ async def test_a_draft_is_checked_against_the_models_it_would_get(
 ):
     plans = loader(redis, tmp_path)
     draft = parse_plan(plan(("formulas/base/score", "unknown")))
-    (found,) = check_plan(draft, await plans.models(draft))
+    (found,) = (await plans.compiling.check(draft, await plans.models(draft))).findings
     assert found.pointer == "/formulas/base/score"
 
 

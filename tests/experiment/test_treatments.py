@@ -16,7 +16,7 @@ ARM = "layers/0/experiments/0/arms/1/set"
 
 
 def check(*changes: tuple[str, Any], models: Models | None = None) -> list[Finding]:
-    return check_plan(parse_plan(plan(*changes)), models or ToyModels())
+    return list(check_plan(parse_plan(plan(*changes)), 1, models or ToyModels()).findings)
 
 
 def score(source: str) -> tuple[str, Any]:
