@@ -80,7 +80,9 @@ def load(path: Path, running: Running, *, run: str) -> None:
     except Exception as err:  # safetensors raises its own type and OSError
         raise CheckpointError(f"{path} cannot be read: {err}") from err
     if metadata["run"] != run:
-        raise CheckpointError(f"{path} belongs to another configuration or other data")
+        raise CheckpointError(
+            f"{path} belongs to another configuration or other data; delete it to begin anew"
+        )
     running.weights.load_state_dict(_under("weights", tensors))
     running.average.load_state_dict(_under("average", tensors))
     running.best = _under("best", tensors)
