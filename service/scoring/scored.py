@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.contract.encode import Counts
 from service.features.resolve import missing_names
 from service.features.store import Fetched
-from service.fusion import Scores, order
+from service.fusion import order
 from service.scoring.errors import RunStopped
 from service.scoring.package import LoadedModel
 from service.scoring.prepared import Kept, Prepared, infer, prepare
@@ -64,38 +64,23 @@ def score(
         heads = infer(model, prepared, kept, rows, stop)
     with stages.timed("fuse"):
         scalars = treatment.scalars(prepared.raw.user, prepared.raw.context)
-        whole = np.logical_and.reduce([np.isfinite(values) for values in heads.values()])
-        columns: dict[str, Floats] = {**_blanked(heads, whole), **prepared.attributes}
+        columns: dict[str, Floats] = {**heads, **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
-        valid = scores.valid & whole
-        ranked = order(Scores(scores.values, valid))
+        ranked = order(scores)
     explained = None
     if request.explain:
         with stages.timed("explain"):
             explained = _explained(treatment, model, prepared, columns, scalars)
     return Scored(
         heads=heads,
-        scores=np.where(valid, scores.values, np.nan),
-        valid=valid,
+        scores=np.where(scores.valid, scores.values, np.nan),
+        valid=scores.valid,
         order=ranked,
         counts=prepared.counts,
         bad_features=prepared.bad_features,
         timings_ms=stages.ms,
         explained=explained,
     )
-
-
-def _blanked(
-    heads: Mapping[str, NDArray[np.float32]], whole: NDArray[np.bool_]
-) -> Mapping[str, NDArray[np.float32]]:
-    """Heads for the formula: NaN in all of them where one is not finite.
-
-    A model that gives NaN for one head has computed nothing for that candidate; functions across
-    the candidates are to leave it out whichever head they read.
-    """
-    if whole.all():
-        return heads
-    return {name: np.where(whole, values, np.float32(np.nan)) for name, values in heads.items()}
 
 
 def _explained(

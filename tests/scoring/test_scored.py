@@ -117,12 +117,15 @@ async def test_candidate_with_nan_heads_is_invalid_and_comes_last(
     assert output.degraded == {"invalid_score": 1}
 
 
-async def test_nan_candidate_is_invalid_under_a_formula_that_reads_no_head(
-    scorer: Scorer, models: Path
+@pytest.mark.parametrize("formula", ["price", "if(price > 0, price, ctr)"])
+async def test_nan_head_that_the_formula_does_not_read_is_no_harm(
+    scorer: Scorer, models: Path, formula: str
 ) -> None:
-    output = await scorer.rank(asked(["i13", "i14"]), compiled(models, "price", model="nan/1"))
-    assert output.valid.tolist() == [False, True]
-    assert output.degraded == {"invalid_score": 1}
+    request = asked(["i13", "i14"], item_columns={"price": [3.0, 2.0]})
+    output = await scorer.rank(request, compiled(models, formula, model="nan/1"))
+    assert output.scores.tolist() == [3.0, 2.0]
+    assert output.degraded == {}
+    assert np.isnan(output.heads["ctr"][0])
 
 
 async def test_nan_candidate_does_not_move_the_others(scorer: Scorer, models: Path) -> None:
