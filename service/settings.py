@@ -108,8 +108,9 @@ class Settings(BaseSettings):
 
 
 def masked(url: str) -> str:
-    """A store URL without its password."""
-    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", url)
+    """A store URL without its password, before the host or in the query."""
+    shown = re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", url)
+    return re.sub(r"([?&][^=&#]*password=)[^&#]*", r"\1***", shown, flags=re.IGNORECASE)
 
 
 def load_settings(**flags: object) -> Settings:

@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from service.settings import SettingsError, load_settings, unknown_variables
+from service.settings import SettingsError, load_settings, masked, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,20 @@ def test_secrets_are_masked_where_settings_are_shown():
     shown = load_settings(token="very-secret").shown()
     assert shown["token"] == "**********"
     assert "very-secret" not in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:secret@host:6379/0", "redis://me:***@host:6379/0"),
+        ("redis://host/0?db=1&password=secret&ssl=1", "redis://host/0?db=1&password=***&ssl=1"),
+        ("unix:///s.sock?Password=secret#x", "unix:///s.sock?Password=***#x"),
+        ("redis+sentinel://h/m?sentinel_password=secret", "redis+sentinel://h/m?sentinel_password=***"),
+        ("redis://host/0?protocol=3", "redis://host/0?protocol=3"),
+    ],
+)  # fmt: skip
+def test_a_store_url_is_shown_without_its_password_wherever_it_stands(url, shown):
+    assert masked(url) == shown
 
 
 def test_a_token_is_made_once_kept_for_its_owner_and_found_again(tmp_path):
