@@ -64,7 +64,7 @@ class Repository:
         directory = self.root / name
         if not directory.is_dir():
             return []
-        return sorted(int(d.name) for d in directory.iterdir() if d.name.isdecimal() and d.is_dir())
+        return sorted(int(d.name) for d in directory.iterdir() if _is_version(d))
 
     def path(self, name: str, version: int) -> Path:
         return self.root / name / str(version)
@@ -179,6 +179,12 @@ class Repository:
         if version not in self.versions(name):
             known = ", ".join(map(str, self.versions(name))) or "none"
             raise UnknownModel(f"model {name!r} has no version {version} (known: {known})")
+
+
+def _is_version(directory: Path) -> bool:
+    """Whether a directory is named by a version as `path` writes it; "07" and "１" are not."""
+    name = directory.name
+    return name.isdecimal() and name == str(int(name)) and directory.is_dir()
 
 
 def _sync_file(path: Path) -> None:

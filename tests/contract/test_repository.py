@@ -54,6 +54,13 @@ def test_failed_publish_leaves_nothing_behind(repository: Repository) -> None:
     assert list((repository.root / "tiny").iterdir()) == []
 
 
+@pytest.mark.parametrize("stray", ["01", "١", "latest", "1.tmp"])
+def test_a_directory_that_is_no_version_is_left_out(repository: Repository, stray: str) -> None:
+    (repository.root / "tiny" / "3").mkdir(parents=True)
+    (repository.root / "tiny" / stray).mkdir()
+    assert repository.versions("tiny") == [3]
+
+
 def test_publishers_at_once_get_different_versions(repository: Repository) -> None:
     barrier = threading.Barrier(4)
     got: list[int] = []
