@@ -141,7 +141,7 @@ class Publisher:
     async def rollback(
         self, scene: str, precondition: Precondition, to: int | None, signature: Signature
     ) -> Published:
-        """Publish an old version again; `to` None: the one that was live before the live one."""
+        """Publish an old version again; `to` None: what was live before the live plan was."""
         live = await self.read(scene)
         precondition.check(scene, live.version)
         if to is None:
@@ -167,9 +167,16 @@ class Publisher:
         return await self.publish(scene, change(live), live.version, signature)
 
     async def _before(self, scene: str, live: int) -> int:
-        for entry in await self.history(scene, _HISTORY):
-            if entry.version == live and entry.replaced is not None:
-                return entry.replaced
+        """What the live plan replaced; that of a rollback, what the plan it repeats replaced.
+
+        So a second rollback goes one step further back, not to the plan that the first one left.
+        """
+        entries = {entry.version: entry for entry in await self.history(scene, _HISTORY)}
+        entry = entries.get(live)
+        while entry is not None and entry.rollback_to is not None:
+            entry = entries.get(entry.rollback_to)
+        if entry is not None and entry.replaced is not None:
+            return entry.replaced
         raise UnknownVersion(f"scene {scene!r}: version {live} replaced none; name a version")
 
     async def _load_models(self, ids: frozenset[str]) -> None:

@@ -269,6 +269,19 @@ def test_rollback_publishes_what_was_live_before_as_a_new_version(service):
     assert (newest["rollback_to"], newest["message"]) == (first, f"rollback to {first}")
 
 
+def test_rollback_pressed_again_goes_further_back_and_never_to_the_plan_it_left(service):
+    versions = [service.publish(changed(b=b)) for b in (0.3, 0.4, 0.5)]
+    for steps, b in ((1, 0.4), (2, 0.3)):
+        answer = service.client.post(URL + "/rollback", headers=AUTH)
+        assert answer.status_code == 200, steps
+        assert service.client.get(URL).json()["plan"] == changed(b=b)
+    bad = service.publish(changed(b=0.6))
+    service.client.post(URL + "/rollback", headers=AUTH)
+    assert service.client.get(URL).json()["plan"] == changed(b=0.3)
+    newest = service.client.get(URL + "/history", params={"limit": 1}).json()["history"][0]
+    assert newest["rollback_to"] not in {bad, *versions}
+
+
 def test_rollback_takes_any_version_that_exists(service):
     old = service.publish(changed(b=0.9))
     service.publish(changed(b=1.0))
@@ -322,3 +335,14 @@ def test_a_caller_may_ask_for_more_time_than_the_scenes_default(service):
     request = {"scene": "hasty", "items": [{"id": "i20"}]}
     assert service.rank(request).json()["degraded"] == ["deadline"]
     assert service.rank(request, **{"X-Request-Timeout-Ms": "5000"}).json()["degraded"] == []
+
+
+def test_rollback_from_a_scenes_first_plan_names_it_also_when_it_came_back(service):
+    plan = {**PLAN, "scene": "young"}
+    service.publish(plan, "young")
+    service.publish(plan | {"deadline_ms": 50}, "young")
+    path = "/v1/plans/young/rollback"
+    assert service.client.post(path, headers=AUTH).status_code == 200
+    answer = service.client.post(path, headers=AUTH)
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "scene 'young': version 3 replaced none; name a version"
