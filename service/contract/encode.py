@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -201,9 +202,9 @@ def look_up(feature: Lookup, maps: Column, keys: Column, rows: int) -> Array:
             continue
         if not isinstance(table, Mapping):
             raise EncodeError(feature.source, row, table, "is not a map of key to numbers")
-        several = isinstance(key, list | tuple)
+        keyed_by = key if isinstance(key, list | tuple) else (key,)
         found = []
-        for text in [_text(feature.key, row, k) for k in (key if several else (key,))]:
+        for text in [_text(feature.key, row, k) for k in keyed_by if k is not None]:
             if (entry := table.get(text)) is None:
                 continue
             if id(entry) not in read:
@@ -290,7 +291,8 @@ def _id_lists(
             continue
         if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
             raise EncodeError(feature.name, row, values, "is not a list of strings")
-        for place, value in enumerate(values[: feature.ids]):
+        present = (value for value in values if value is not None)
+        for place, value in enumerate(islice(present, feature.ids)):
             found = _id_of(vocabulary, _text(feature.name, row, value))
             if found == 0:
                 counts.out_of_vocabulary[feature.name] += 1

@@ -117,6 +117,12 @@ def test_bad_number_is_refused_with_feature_row_and_value(value: object, said: s
     assert (caught.value.feature, caught.value.row) == ("videolen_s", 1)
 
 
+def test_null_in_a_list_is_absent_and_takes_no_place() -> None:
+    whole = encode_side(FULL, "item", {**ITEMS, "tags": [["y", "x"], []]}, 2)
+    with_null = encode_side(FULL, "item", {**ITEMS, "tags": [[None, "y", None, "x"], [None]]}, 2)
+    assert with_null["item_ids"].tolist() == whole["item_ids"].tolist()
+
+
 def test_a_list_is_needed_for_a_multi_valued_feature() -> None:
     with pytest.raises(EncodeError, match="feature 'tags', row 0: 'x,y' is not a list of strings"):
         encode_side(FULL, "item", {"tags": ["x,y"]}, 1)
@@ -137,8 +143,8 @@ def test_lookup_by_a_list_takes_the_mean_of_what_is_found() -> None:
     rates = FULL.by_name["user_tag_rates"]
     assert isinstance(rates, Lookup)
     maps = [{"x": [0.2], "y": [0.6]}]
-    found = look_up(rates, maps, [["x", "y"], ["x", "q"], ["q"], [], None], 5)
-    np.testing.assert_allclose(found[:, 0], [0.4, 0.2, 0.4, 0.4, 0.4], rtol=1e-7)
+    found = look_up(rates, maps, [["x", "y"], ["x", "q"], [None, "x"], ["q"], [], None], 6)
+    np.testing.assert_allclose(found[:, 0], [0.4, 0.2, 0.2, 0.4, 0.4, 0.4], rtol=1e-7)
 
 
 @pytest.mark.parametrize("entry", [[1.0, 2.0], ["a"], "a", [float("nan")], [None], {}])
