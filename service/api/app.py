@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import Scope
 
 from service.api import problems
-from service.api.door import Door
+from service.api.door import Door, asks_to_rank
 from service.api.health_routes import health_routes
 from service.api.limits import BodyLimit
 from service.api.models_routes import model_routes
@@ -19,8 +20,9 @@ from service.api.promoting import Promoter
 from service.api.publishing import Publisher
 from service.api.rank_route import rank_routes
 from service.api.scenes import Scenes
+from service.errors import BodyTooLarge
 from service.experiment.loader import PlanLoader, Rehearse
-from service.metrics import Metrics
+from service.metrics import NO_SCENE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.rehearsal import RecentRequests
 from service.scoring.scorer import Scorer
@@ -70,7 +72,12 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics))
     app.add_middleware(Door, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics)
-    app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes)
+
+    def count_too_large(scope: Scope) -> None:
+        if asks_to_rank(scope):
+            parts.metrics.requests.labels(NO_SCENE, str(BodyTooLarge.status)).inc()
+
+    app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes, on_declared=count_too_large)
     return app
 
 

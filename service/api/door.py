@@ -32,7 +32,7 @@ class Door:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in PATHS or scope["method"] != "POST":
+        if not asks_to_rank(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -57,6 +57,11 @@ class Door:
             timeout_ms = self._scenes.longest_deadline_ms()
         length = headers.get("content-length", "")
         return self._admission.enter(timeout_ms / 1000, int(length) if length.isdigit() else None)
+
+
+def asks_to_rank(scope: Scope) -> bool:
+    """Whether this is a rank request."""
+    return scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "POST"
 
 
 def ticket_of(scope: Scope) -> Ticket:

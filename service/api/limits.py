@@ -6,6 +6,7 @@ out in full at once, then the rest of the body is thrown away within bounds, the
 """
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,10 +20,20 @@ BODY_S = 10.0
 
 
 class BodyLimit:
-    """Refuse bodies over `max_bytes`, declared or counted, and those that take over `body_s`."""
+    """Refuse bodies over `max_bytes`, declared or counted, and those that take over `body_s`.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, body_s: float = BODY_S) -> None:
+    `on_declared` is called with the scope of what is refused here, which no route sees.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        body_s: float = BODY_S,
+        on_declared: Callable[[Scope], None] | None = None,
+    ) -> None:
         self._app = app
+        self._on_declared = on_declared
         self._max_bytes = max_bytes
         self._body_s = body_s
 
@@ -36,6 +47,8 @@ class BodyLimit:
         )
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
+            if self._on_declared is not None:
+                self._on_declared(scope)
             refusal = problem_response(_too_large(self._max_bytes, declared), scope["path"])
             await refusal(scope, body.receive, body.ending(send))
             return

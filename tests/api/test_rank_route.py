@@ -290,10 +290,19 @@ def test_the_largest_number_of_candidates_is_ranked_and_one_more_is_not(service)
     assert "at most 2000" in answer.json()["detail"]
 
 
-def test_a_body_over_4_mib_is_refused_with_the_limit(service):
-    answer = service.client.post("/rank", content=b" " * (4 * 2**20 + 1))
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_over_4_mib_is_refused_with_the_limit_and_counted(service, chunked):
+    def counted():
+        text = service.client.get("/metrics").text
+        found = re.search(r'finerank_requests_total\{scene="",status="413"\} ([0-9.]+)', text)
+        return float(found[1]) if found else 0.0
+
+    before, body = counted(), b" " * (4 * 2**20 + 1)
+    answer = service.client.post("/rank", content=iter([body]) if chunked else body)
     assert answer.status_code == 413
     assert "at most 4194304 (4 MiB)" in answer.json()["detail"]
+    service.client.put("/v1/plans/feed", content=body)  # no rank request
+    assert counted() == before + 1
 
 
 @pytest.mark.parametrize(
