@@ -119,6 +119,7 @@ def _rank_input(body: RankBody, snapshot: Snapshot, request: Request, deadline: 
         user=(user.features or {}) if user is not None else {},
         context=asked.context or {},
         item_columns=body.columns,
+        units=snapshot.context_units,
         limit=asked.limit,
         explain=asked.explain,
         heads=asked.heads,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from service.experiment.assignment import LayerSlots, layer_slots, unit_of
@@ -11,6 +12,8 @@ from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding, errors
 from service.experiment.rules import agree
 from service.experiment.treatments import Compiler, Models, Treatment
+
+_CONTEXT = "context."
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Snapshot:
     treatments: Mapping[Choice, Treatment] = field(repr=False)
     # user id -> choice of each layer, None: by hash
     forced: Mapping[str, tuple[int | None, ...]] = field(repr=False)
+
+    @cached_property
+    def context_units(self) -> frozenset[str]:
+        """Context names by which a layer draws its buckets."""
+        units = {layer.unit for layer in self.layers}
+        return frozenset(u.removeprefix(_CONTEXT) for u in units if u.startswith(_CONTEXT))
 
     def assign(
         self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]

@@ -14,13 +14,17 @@ RAW_SIDES: tuple[Side, ...] = ("user", "context", "item")
 
 @dataclass(frozen=True)
 class Inline:
-    """Raw values that a request brings; `columns`: one value per candidate, None where absent."""
+    """Raw values that a request brings; `columns`: one value per candidate, None where absent.
+
+    `units`: context names that the experiments read, whether or not a feature does.
+    """
 
     user_id: str | None
     ids: Sequence[str]
     user: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Column] = field(default_factory=dict)
+    units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,17 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     Inline values of those two names are ignored and counted, like every name that nothing reads.
     """
     names = schema.given_names
-    given = {"user": inline.user, "context": inline.context, "item": inline.columns}
+    given = {
+        "user": inline.user.keys(),
+        "context": inline.context.keys() - inline.units,
+        "item": inline.columns.keys(),
+    }
     raw = RawValues(
         inline,
         user=_merged(names["user"], inline.user, records.user),
         context=_merged(names["context"], inline.context, None),
         items=_columns(names["item"], inline.columns, records.items),
-        unknown=Counter(name for side in RAW_SIDES for name in given[side].keys() - names[side]),
+        unknown=Counter(name for side in RAW_SIDES for name in given[side] - names[side]),
     )
     if schema.user_id_feature is not None and inline.user_id is not None:
         raw.user[schema.user_id_feature] = inline.user_id

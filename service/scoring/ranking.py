@@ -61,7 +61,10 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True)
 class RankInput:
-    """One request, decoded and checked. `deadline`: an instant of the scorer's clock, in s."""
+    """One request, decoded and checked. `deadline`: an instant of the scorer's clock, in s.
+
+    `units`: names of its context that the plan draws buckets by.
+    """
 
     request_id: str
     scene: str
@@ -71,13 +74,16 @@ class RankInput:
     user: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     item_columns: Mapping[str, Column] = field(default_factory=dict)
+    units: frozenset[str] = frozenset()
     limit: int | None = None
     explain: bool = False
     heads: bool = True
 
     @property
     def inline(self) -> Inline:
-        return Inline(self.user_id, self.ids, self.user, self.context, self.item_columns)
+        return Inline(
+            self.user_id, self.ids, self.user, self.context, self.item_columns, self.units
+        )
 
     def first(self, rows: int) -> Self:
         """The same request for its first `rows` candidates."""

@@ -382,3 +382,12 @@ def test_requests_beside_each_other_do_not_mix(service):
             reply = answer.json()
             assert reply["request_id"] == f"r-{n}"
             assert sorted(i["id"] for i in reply["items"]) == sorted(f"i{n + k}" for k in range(5))
+
+
+def test_a_context_key_that_is_an_experiments_unit_is_not_counted_as_unknown(service):
+    layers = [{**PLAN["layers"][0], "unit": "context.device"}]
+    service.publish({**PLAN, "scene": "devices", "layers": layers, "force": {}}, "devices")
+    document = {**ROWS, "scene": "devices", "context": {"device": "d1", "moon": 1}}
+    assert service.rank(document).status_code == 200
+    text = service.client.get("/metrics").text
+    assert 'finerank_features_unknown_total{scene="devices"} 1.0' in text

@@ -96,6 +96,11 @@ def test_the_unit_is_what_the_layer_names(unit: str, request_: tuple[Any, Any, A
     assert live.assign(*request_).buckets == {"fusion": slot_of("fusion-2026-11:r-7")}
 
 
+def test_the_context_names_that_units_read_are_known():
+    assert snapshot(EVERYBODY).context_units == frozenset()
+    assert snapshot(EVERYBODY, ("layers/0/unit", "context.device")).context_units == {"device"}
+
+
 def test_an_arm_may_change_formula_let_and_model():
     models = ToyModels(toy=(manifest(), golden()), other=(manifest("other", version=3), golden()))
     live = snapshot(

@@ -84,6 +84,14 @@ def test_unknown_names_of_the_request_are_counted_and_those_of_the_store_are_not
     assert "other" not in raw.items
 
 
+def test_a_context_name_that_experiments_read_is_not_unknown() -> None:
+    context = {"hour": 3, "device": "d1", "moon": 1}
+    inline = Inline("7", ["a"], {"device": "d1"}, context, units=frozenset({"device", "hour"}))
+    raw = resolve(SCHEMA, inline, no_records(1))
+    assert raw.context == {"hour": 3}
+    assert raw.unknown == {"device": 1, "moon": 1}  # the user's device is read by nothing
+
+
 def test_what_is_looked_up_cannot_be_given() -> None:
     assert SCHEMA.given_names["item"] == {"price", "author"}
     assert SCHEMA.given_names["user"] == {"age", "author_rates"}
