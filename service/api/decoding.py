@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from service.api.json_body import parse, pointer, require_sane_numbers
+from service.api.json_body import parse, require_sane_numbers
 from service.api.messages import Candidates, Form, Item, RankRequest, User
 from service.errors import Fault, InvalidRequest
+from service.experiment.findings import pointer
 
 MOST_FEATURES = 1_000
 _MOST_FAULTS = 10

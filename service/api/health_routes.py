@@ -7,16 +7,15 @@ replicas out of the load balancer that still hold their plans.
 import time
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Response
 
+from service.api.json_reply import NO_STORE, json_reply
 from service.experiment.loader import PlanLoader
 from service.metrics import MEDIA_TYPE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 
 _USUAL_CANDIDATES = 500
-_NO_STORE = {"cache-control": "no-store"}
 
 
 def health_routes(
@@ -27,25 +26,25 @@ def health_routes(
 
     @router.get("/livez", summary="The process answers")
     async def livez() -> Response:
-        return _json({"status": "live"})
+        return json_reply({"status": "live"})
 
     @router.get("/readyz", summary="At least one scene can rank")
     async def readyz() -> Response:
         scenes = _ranking(loader, pool)
         if scenes:
-            return _json({"status": "ready", "scenes": scenes})
-        return _json({"status": "not ready", "reason": "no scene can rank; see /healthz"}, 503)
+            return json_reply({"status": "ready", "scenes": scenes})
+        return json_reply({"status": "not ready", "reason": "no scene can rank; see /healthz"}, 503)
 
     @router.get("/healthz", summary="Every scene, plan and model, and what is wrong with it")
     async def healthz() -> Response:
         report = health_report(loader, pool)
-        return _json(report, 503 if report["status"] == "not ready" else 200)
+        return json_reply(report, 503 if report["status"] == "not ready" else 200)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def metrics_() -> Response:
         set_gauges(metrics, loader, pool)
         set_work_gauges(metrics, scorer)
-        return Response(metrics.exposition(), media_type=MEDIA_TYPE, headers=_NO_STORE)
+        return Response(metrics.exposition(), media_type=MEDIA_TYPE, headers=NO_STORE)
 
     return router
 
@@ -98,9 +97,3 @@ def _ranking(loader: PlanLoader, pool: ModelPool) -> list[str]:
     """Scenes with a snapshot whose models are all loaded."""
     found = ((name, loader.snapshot(name)) for name in loader.scenes())
     return [name for name, s in found if s and all(pool.get(id_) for id_ in s.models)]
-
-
-def _json(document: dict[str, Any], status: int = 200) -> Response:
-    return Response(
-        orjson.dumps(document), status, media_type="application/json", headers=_NO_STORE
-    )

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from service.errors import Fault, InvalidRequest, MalformedJson
+from service.experiment.findings import pointer
 
 LARGEST_NUMBER = 1e30
 DEEPEST = 16  # levels; the deepest legal value is a map of number lists at level 5
@@ -20,11 +21,6 @@ DEEPEST = 16  # levels; the deepest legal value is a map of number lists at leve
 _SCALARS = (str, bool, type(None))
 _NUMBERS = {int, float}
 _PLAIN = {int, float, str, bool, type(None)}
-
-
-def pointer(*parts: object) -> str:
-    """A JSON pointer (RFC 6901) from its unescaped parts; no parts name the whole document."""
-    return "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in parts)
 
 
 def parse(body: bytes) -> Any:

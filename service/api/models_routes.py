@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.access import require_token
 from service.api.decoding import validated
 from service.api.json_body import parse
+from service.api.json_reply import json_reply
 from service.api.openapi import body_of, problems
 from service.api.promoting import Promoted, Promoter
 from service.contract.repository import CHAMPION
@@ -47,7 +47,7 @@ def model_routes(promoter: Promoter, token: str) -> APIRouter:
     async def list_models() -> Response:
         """Versions with state, aliases, the scenes they rank, and the gate's verdict or refusal."""
         names = await asyncio.to_thread(promoter.loader.repository.names)
-        return _json({"models": await _describe(promoter, names)})
+        return json_reply({"models": await _describe(promoter, names)})
 
     @router.get("/{name}", summary="One model", responses=problems(404, 503))
     async def get_model(name: str) -> Response:
@@ -55,7 +55,7 @@ def model_routes(promoter: Promoter, token: str) -> APIRouter:
         names = await asyncio.to_thread(promoter.loader.repository.names)
         if name not in names:
             raise UnknownModel(f"no model {name[:80]!r} (known: {', '.join(names) or 'none'})")
-        return _json((await _describe(promoter, [name]))[0])
+        return json_reply((await _describe(promoter, [name]))[0])
 
     @router.post("/{name}/promote", responses=_WRITE, openapi_extra=body_of(PromoteRequest))
     async def promote(name: str, request: Request) -> Response:
@@ -132,12 +132,4 @@ def _version(
 
 
 def _moved(promoted: Promoted) -> Response:
-    return _json(asdict(promoted))
-
-
-def _json(document: dict[str, Any]) -> Response:
-    return Response(
-        orjson.dumps(document),
-        media_type="application/json",
-        headers={"cache-control": "no-store"},
-    )
+    return json_reply(asdict(promoted))

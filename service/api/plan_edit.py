@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.api.json_body import pointer
 from service.errors import Fault, InvalidRequest
-from service.experiment.findings import did_you_mean
+from service.experiment.findings import did_you_mean, pointer
 
 _FORMS = ("multiplicative", "additive")
 _WEIGHT = "w_"

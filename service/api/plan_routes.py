@@ -4,15 +4,14 @@ A write is checked cheapest first: token, precondition header, live version, the
 """
 
 from dataclasses import asdict
-from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from service.api.access import require_token
 from service.api.decoding import validated
 from service.api.etags import etag, read_precondition
 from service.api.json_body import parse
+from service.api.json_reply import json_reply
 from service.api.messages import (
     HistoryReply,
     ParamsPatch,
@@ -42,7 +41,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     async def get_plan(scene: str, request: Request) -> Response:
         """The live plan, or another (`?version=`); a write names its ETag in If-Match."""
         stored = await publisher.read(scene, _number(request, "version"))
-        return _json(asdict(stored), {"etag": etag(stored.version)})
+        return json_reply(asdict(stored), headers={"etag": etag(stored.version)})
 
     @router.put(
         "/{scene}", responses={200: {"model": PublishReply}, **_WRITE}, openapi_extra=body_of(Plan)
@@ -87,7 +86,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         """What publishing this plan would say; nothing is written, no token is needed."""
         checked = await publisher.check(scene, parse(await request.body()))
         findings = [finding_json(f) for f in checked.findings]
-        return _json({"valid": checked.snapshot is not None, "findings": findings})
+        return json_reply({"valid": checked.snapshot is not None, "findings": findings})
 
     @router.get("/{scene}/history", responses={200: {"model": HistoryReply}, **_READ})
     async def history(scene: str, request: Request) -> Response:
@@ -95,7 +94,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         limit = min(_number(request, "limit") or 100, _MOST_HISTORY)
         live = (await publisher.read(scene)).version
         entries = [asdict(entry) for entry in await publisher.history(scene, limit)]
-        return _json({"scene": scene, "live": live, "history": entries})
+        return json_reply({"scene": scene, "live": live, "history": entries})
 
     @router.post(
         "/{scene}/rollback",
@@ -117,20 +116,12 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     def _published(scene: str, action: str, published: Published) -> Response:
         metrics.plan_writes.labels(scene, action).inc()
         findings = [finding_json(f) for f in published.findings]
-        return _json(
+        return json_reply(
             {"version": published.version, "findings": findings},
-            {"etag": etag(published.version)},
+            headers={"etag": etag(published.version)},
         )
 
     return router
-
-
-def _json(document: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        orjson.dumps(document),
-        media_type="application/json",
-        headers={"cache-control": "no-store", **(headers or {})},
-    )
 
 
 def _signature(request: Request) -> Signature:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.api.etags import Precondition, etag
-from service.api.json_body import pointer, require_sane_numbers
+from service.api.json_body import require_sane_numbers
 from service.contract.errors import PackageError
 from service.errors import (
     EtagMismatch,
@@ -22,7 +22,7 @@ from service.experiment.connection import UNAVAILABLE
 from service.experiment.document import Plan
 from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion
 from service.experiment.errors import UnknownVersion as NoSuchVersion
-from service.experiment.findings import Finding
+from service.experiment.findings import Finding, pointer
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
 from service.experiment.snapshot import Checked

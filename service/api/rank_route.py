@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect
 from service.api.deadline import read_timeout_ms
 from service.api.decoding import RankBody, decode_rank
 from service.api.door import OVERLOAD, ticket_of, too_busy
-from service.api.json_body import pointer
 from service.api.messages import ColumnReply, RankRequest, RowReply
 from service.api.openapi import body_of, problems
 from service.api.replies import rank_reply
 from service.api.scenes import Scenes
 from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
+from service.experiment.findings import pointer
 from service.experiment.snapshot import Snapshot
 from service.features.errors import InlineError
 from service.metrics import NO_SCENE, Metrics

@@ -2,8 +2,8 @@
 
 import difflib
 
-from service.api.json_body import pointer
 from service.errors import Fault, InvalidRequest, NotRanking
+from service.experiment.findings import pointer
 from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
 

@@ -27,8 +27,11 @@ class Finding:
         return f"{where}\n{self.caret}" if self.caret else where
 
 
-def pointer(*path: str | int) -> str:
-    """JSON pointer of a path of keys and indexes: ("formulas", "a/b", 0) -> "/formulas/a~1b/0"."""
+def pointer(*path: object) -> str:
+    """JSON pointer of a path of keys and indexes: ("formulas", "a/b", 0) -> "/formulas/a~1b/0".
+
+    No path names the whole document.
+    """
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.json_body import parse, pointer, require_sane_numbers
+from service.api.json_body import parse, require_sane_numbers
 from service.errors import InvalidRequest, MalformedJson
 
 
@@ -46,11 +46,6 @@ def test_what_is_no_json_is_refused_with_its_place(body, words):
 
 def test_the_last_duplicate_key_wins():
     assert parse(b'{"a": 1, "a": 2}') == {"a": 2}
-
-
-def test_pointers_escape_what_rfc_6901_escapes():
-    assert pointer("a/b", "c~d", 3) == "/a~1b/c~0d/3"
-    assert pointer() == ""
 
 
 @pytest.mark.parametrize(
