@@ -21,10 +21,14 @@ def etag(version: int) -> str:
 
 @dataclass(frozen=True)
 class Precondition:
-    """What the live version must be. `absent`: there must be none. `versions` None: any will do."""
+    """What the live version must be. `absent`: there must be none. `versions` None: any will do.
+
+    `weak`: a weak ETag was among those named, and is not among `versions`.
+    """
 
     absent: bool = False
     versions: frozenset[int] | None = None
+    weak: bool = False
 
     def check(self, scene: str, live: int | None) -> None:
         """Compare with the live version.
@@ -38,11 +42,13 @@ class Precondition:
             holds, wanted = live is not None, "a plan"
         else:
             holds = live in self.versions
-            wanted = " or ".join(etag(v) for v in sorted(self.versions)) or "an older plan"
+            wanted = " or ".join(etag(v) for v in sorted(self.versions))
+            wanted = wanted or ("a weak ETag" if self.weak else "an older plan")
         if not holds:
             now = "it has none" if live is None else f"{etag(live)} is live"
+            hint = f"; weak ETags (W/) never match: {_HINT}" if self.weak else ""
             raise EtagMismatch(
-                f"scene {scene!r}: the request expects {wanted}, but {now}",
+                f"scene {scene!r}: the request expects {wanted}, but {now}{hint}",
                 headers={} if live is None else {"etag": etag(live)},
                 more={"version": live},
             )
@@ -74,15 +80,17 @@ def read_precondition(request: Request, *, required: bool = True) -> Preconditio
         return Precondition()
     if matches == "*":
         return Precondition()
-    versions = set()
+    versions, weak = set(), False
     for text in matches.split(","):
         tag = _ETAG.fullmatch(text.strip())
         if tag is None:
             raise _malformed("If-Match", f"If-Match: {text.strip()[:40]!r} is no ETag; {_HINT}")
         version = _VERSION.fullmatch(tag[2])
-        if version is not None and tag[1] is None:
+        if tag[1] is not None:
+            weak = True
+        elif version is not None:
             versions.add(int(version[1]))
-    return Precondition(versions=frozenset(versions))
+    return Precondition(versions=frozenset(versions), weak=weak)
 
 
 def _malformed(header: str, detail: str) -> MalformedHeader:

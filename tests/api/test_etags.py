@@ -44,6 +44,17 @@ def test_a_mismatch_says_what_was_expected_and_what_is_live():
     assert refusal.value.headers == {"etag": etag(4)}
 
 
+def test_a_weak_etag_is_told_why_it_does_not_match():
+    weak = read_precondition(request(("If-Match", 'W/"v4"')))
+    with pytest.raises(EtagMismatch) as refusal:
+        weak.check("feed", 4)
+    assert str(refusal.value).startswith(
+        "scene 'feed': the request expects a weak ETag, but \"v4\" is live;"
+        ' weak ETags (W/) never match: send If-Match: "v<version>"'
+    )
+    read_precondition(request(("If-Match", 'W/"v3", "v4"'))).check("feed", 4)
+
+
 def test_a_write_without_a_precondition_is_refused_where_one_is_required():
     with pytest.raises(EtagMissing, match='send If-Match: "v<version>"'):
         read_precondition(request())
