@@ -88,6 +88,8 @@ def evaluate(
         found = evaluation.evaluate(Repository(models), model, data, span, console)
         title = f"{found.model} on {span}, {found.log.rows:,} rows"
         evaluation.show_metrics(found.metrics, title, console)
+        if warning := evaluation.seen_in_training(found, span):
+            console.print(f"[yellow]warning:[/] {warning}", highlight=False)
         if predictions is not None:
             evaluation.write_predictions(found, predictions)
         if to_json is not None:

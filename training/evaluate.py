@@ -31,6 +31,7 @@ class Evaluation:
     """Predictions (N,) by head and metrics by name, for the N impressions of `log`."""
 
     model: str
+    trained: Days | None  # the days the package learned from
     log: Log
     predictions: dict[str, NDArray[np.float32]]
     metrics: dict[str, float]
@@ -60,7 +61,8 @@ def evaluate(
     predictions = _score(model, encoded, log.rows, console)
     slices = log_slices(log, config.slices) | cold_rows(model.schema, encoded)
     metrics = head_metrics(config.heads, predictions, log, slices)
-    return Evaluation(model.id, log, predictions, metrics)
+    learned = model.manifest.training.data_days
+    return Evaluation(model.id, learned and Days(*learned), log, predictions, metrics)
 
 
 def cold_rows(schema: FeatureSchema, encoded: dict[str, Array]) -> dict[str, NDArray[np.bool_]]:
@@ -81,7 +83,7 @@ def cold_rows(schema: FeatureSchema, encoded: dict[str, Array]) -> dict[str, NDA
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
     """Parquet: `row` (0-based row of the log as read) and one float32 column a head."""
-    frame = pl.DataFrame({"row": evaluation.log.row, **evaluation.predictions})
+    frame = pl.DataFrame({"row": evaluation.log.row, **evaluation.predictions}).sort("row")
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(path)
 
@@ -90,11 +92,23 @@ def write_json(evaluation: Evaluation, days: Days, path: Path) -> None:
     document = {
         "model": evaluation.model,
         "days": str(days),
+        "trained_days": evaluation.trained and str(evaluation.trained),
         "rows": evaluation.log.rows,
         "metrics": evaluation.metrics,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def seen_in_training(evaluation: Evaluation, days: Days) -> str | None:
+    """A warning when the package learned from some of the days it is measured on."""
+    trained = evaluation.trained
+    if trained is None or trained.last < days.first or days.last < trained.first:
+        return None
+    return (
+        f"{evaluation.model} learned from {trained}: these figures flatter it. What was held out is in"
+        " its MODEL_CARD.md"
+    )
 
 
 def show_metrics(metrics: dict[str, float], title: str, console: Console) -> None:

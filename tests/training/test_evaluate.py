@@ -11,7 +11,13 @@ from service.contract.repository import Repository
 from tests.training.tiny import FIRST, LAST, quiet
 from training.data.days import Days
 from training.data.errors import DataError
-from training.evaluate import evaluate, show_metrics, write_json, write_predictions
+from training.evaluate import (
+    evaluate,
+    seen_in_training,
+    show_metrics,
+    write_json,
+    write_predictions,
+)
 
 OUTCOMES = ("click", "buy", "long_view", "completion", "like")
 
@@ -55,6 +61,13 @@ def test_other_outcomes_on_the_last_day_change_none_of_its_predictions(
     assert found.metrics != last_day.metrics, "the outcomes did change"
     for head, values in last_day.predictions.items():
         assert np.array_equal(found.predictions[head], values), head
+
+
+def test_days_the_package_learned_from_are_flagged(last_day):
+    assert seen_in_training(last_day, Days(LAST, LAST)) is None
+    warning = seen_in_training(last_day, Days(20260104, LAST))
+    assert warning is not None
+    assert warning.startswith("tiny/1 learned from 20260101:20260104: these figures flatter it")
 
 
 def test_an_earlier_day_does_reach_later_inputs(tiny, tiny_log, last_day, tmp_path):
