@@ -106,8 +106,8 @@ def seen_in_training(evaluation: Evaluation, days: Days) -> str | None:
     if trained is None or trained.last < days.first or days.last < trained.first:
         return None
     return (
-        f"{evaluation.model} learned from {trained}: these figures flatter it. What was held out is in"
-        " its MODEL_CARD.md"
+        f"{evaluation.model} learned from {trained}: these figures flatter it."
+        " What was held out is in its MODEL_CARD.md"
     )
 
 
