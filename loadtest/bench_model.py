@@ -18,7 +18,11 @@ from loadtest.shape import Shape
 from service.contract.features import Categorical, FeatureSchema, Numeric
 from service.contract.golden import encode_raw
 from service.contract.repository import Repository
-from training.config import MEANINGS, Model, PLETrunk, RunConfig, Task, Train
+from training.config.model import Model
+from training.config.run import RunConfig
+from training.config.task import MEANINGS, Task
+from training.config.train import Train
+from training.config.trunks import PLETrunk
 from training.data.config import DataConfig
 from training.data.log import Log
 from training.export import export_graph, run_heads

@@ -25,8 +25,8 @@ pytest.importorskip("torch")
 from service.features.load import load_file
 from tests.api.running import Running, running
 from tests.training.tiny import quiet
-from training.config import RunConfig
-from training.config_file import parse_config
+from training.config.file import parse_config
+from training.config.run import RunConfig
 from training.data.days import Days
 from training.dataset import build_dataset
 from training.export import run_heads

@@ -106,7 +106,7 @@ def build_features(
 ) -> None:
     """Write the users and items that serving needs on a day: the numbers training would see."""
     with _said_plainly():
-        from training.config_file import load_config
+        from training.config.file import load_config
         from training.features_build import build
         from training.reading import reader_for
 
@@ -126,7 +126,7 @@ def _run(
     train_further: bool,
 ) -> None:
     with _said_plainly():
-        from training.config_file import load_config
+        from training.config.file import load_config
         from training.run import Places, run
 
         console = Console()

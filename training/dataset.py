@@ -10,7 +10,7 @@ from torch import Tensor
 
 from service.contract.encode import Counts, encode_rows
 from service.contract.features import FeatureSchema
-from training.config import Task
+from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
 

@@ -4,7 +4,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from training.config_file import load_config
+from training.config.file import load_config
 from training.features_build import build
 from training.reading import reader_for
 

@@ -16,7 +16,7 @@ from service.contract.features import FeatureSchema, Side
 from service.contract.repository import ModelRef, Repository
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.threads import cpu_budget
-from training.config_file import parse_config
+from training.config.file import parse_config
 from training.data.days import Days
 from training.data.errors import DataError
 from training.data.log import Log

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from training.checkpoint import CheckpointError, Position, Running, load, save
-from training.config import RunConfig, Task, Train
+from training.config.run import RunConfig
+from training.config.task import Task
+from training.config.train import Train
 from training.dataset import Dataset
 from training.objective import Objective
 from training.rankers.ranker import Ranker

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.config import Task
+from training.config.task import Task
 from training.losses import binary, over_space, product, squared
 
 _LOSSES = {"bce": binary, "mse": squared}

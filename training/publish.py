@@ -16,8 +16,8 @@ from service.contract.heads import Head
 from service.contract.manifest import FILE, Manifest, Training, digest_file
 from service.contract.repository import CHAMPION, Repository
 from service.scoring.graphs import MODEL_FILE
-from training.config import RunConfig
-from training.config_file import to_document
+from training.config.file import to_document
+from training.config.run import RunConfig
 from training.data.log import Log
 from training.export import Graph, run_heads
 from training.model_card import model_card

@@ -1,6 +1,6 @@
 """The reader that a run's configuration means; needs no PyTorch."""
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.data.log import Reader
 from training.data.readers import reader_of
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from service.contract.features import FeatureSchema
 from service.scoring.threads import cpu_budget
 from training.checkpoint import Position
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.data.days import Days
 from training.data.log import Log, Reader
 from training.dataset import Dataset, build_dataset

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import Task
+from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
 from training.metrics import auc, grouped_auc, log_loss, mse, predicted_over_observed, xauc

@@ -15,7 +15,9 @@ from tests.scoring.packages import raw_rows
 def publish_cut(root: Path, name: str = "cut", *, seed: int = 0) -> int:
     """Publish the next version of `name` under `root`: user.onnx, item.onnx and rank.onnx in it."""
     torch = pytest.importorskip("torch")
-    from training.config import Model, RunConfig, Task
+    from training.config.model import Model
+    from training.config.run import RunConfig
+    from training.config.task import Task
     from training.data.config import DataConfig
     from training.export import export_graph, run_heads
     from training.publish import Finished, publish

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.training.tiny import LAST, tiny_config
 from training.cli import register
-from training.config_file import to_document
+from training.config.file import to_document
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from service.contract.repository import Repository
 from service.scoring.package import load_package
-from training.config_file import load_config, parse_config
+from training.config.file import load_config, parse_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from service.contract.features import Categorical, FeatureSchema
-from training.config import Task
+from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
 from training.dataset import Dataset, build_dataset

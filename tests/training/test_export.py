@@ -8,7 +8,8 @@ import torch
 from service.contract.features import Categorical, FeatureSchema, MultiValued, Numeric
 from service.contract.manifest import Parity
 from service.scoring.session import Session
-from training.config import Model, Task
+from training.config.model import Model
+from training.config.task import Task
 from training.export import ExportError, check_parity, check_size, export_graph, run_heads
 from training.rankers.build import build_ranker
 from training.rankers.ranker import Heads

@@ -11,7 +11,7 @@ import torch
 
 from service.contract.features import Categorical, FeatureSchema, Numeric
 from training.checkpoint import CheckpointError
-from training.config import RunConfig
+from training.config.run import RunConfig
 from training.dataset import Dataset
 from training.loop import fit, predict, start_at_base_rates
 from training.rankers.build import build_ranker

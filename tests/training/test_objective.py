@@ -2,7 +2,7 @@
 
 import torch
 
-from training.config import Task
+from training.config.task import Task
 from training.losses import binary, product, squared
 from training.objective import Objective
 

@@ -9,7 +9,7 @@ import torch
 from service.contract.features import Attribute, Categorical, FeatureSchema, Numeric
 from service.contract.manifest import Parity, digest_file, verify_files
 from service.contract.repository import Repository
-from training.config_file import parse_config
+from training.config.file import parse_config
 from training.data.log import Log
 from training.export import Graph
 from training.export_cut import Cut

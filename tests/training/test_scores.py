@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.config import Task
+from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
 from training.scores import criterion, head_metrics, log_slices, metrics_grid

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.config import RunConfig
-from training.config_file import parse_config
+from training.config.file import parse_config
+from training.config.run import RunConfig
 from training.data import synthetic
 from training.data.config import SyntheticConfig
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from service.contract.features import FeatureSchema
-from training.config import CGCTrunk, MMoETrunk, Model, PLETrunk, SharedBottomTrunk, Task, Trunk
+from training.config.model import Model
+from training.config.task import Task
+from training.config.trunks import CGCTrunk, MMoETrunk, PLETrunk, SharedBottomTrunk, Trunk
 from training.modules.blocks import Widths
 from training.modules.embedding import FeatureEmbedding
 from training.modules.linear import BlockLinear

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from service.contract.features import Categorical, FeatureSchema, Lookup, Numeric, Sequence
-from training.config import Model, Task
+from training.config.model import Model
+from training.config.task import Task
 from training.rankers.build import build_ranker
 from training.rankers.cut import NotCut, cut
 from training.rankers.ranker import Heads

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from service.contract.features import Categorical, FeatureSchema, Numeric
-from training.config import Model, Task
+from training.config.model import Model
+from training.config.task import Task
 from training.losses import product
 from training.objective import Objective
 from training.rankers.build import build_ranker

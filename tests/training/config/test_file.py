@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.config import PLETrunk
-from training.config_file import ConfigError, load_config, parse_config, to_document
+from training.config.file import ConfigError, load_config, parse_config, to_document
+from training.config.trunks import PLETrunk
 
 TEXT = """
 [data]

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from training.config import RunConfig
+from training.config.run import RunConfig
 
 
 class ConfigError(ValueError):

@@ -1,0 +1,23 @@
+"""[train]: how a run learns."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from training.config.table import Share, Table
+
+
+class Train(Table):
+    """[train]: how it learns."""
+
+    epochs: Annotated[int, Field(ge=1)] = 4
+    minibatch: Annotated[int, Field(ge=1)] = 2048
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 3e-4  # L2, in the gradient that Adam rescales
+    ema: Share = 0.99  # of the weights, per step; 0 turns averaging off
+    seed: int = 1
+    patience: Annotated[int, Field(ge=1)] = 1  # epochs without a better criterion before it stops
+    # Metric names such as "ctr.auc[impression]", averaged with their directions; empty: the loss.
+    criterion: tuple[str, ...] = ()
+    refit: bool = False  # train once more on all days, for the epochs found
+    checkpoint_every: Annotated[int, Field(ge=1)] = 200  # steps
