@@ -28,7 +28,8 @@ from training.data.log import Log
 from training.export import export_graph, run_heads
 from training.publish import Finished, publish
 from training.rankers.build import build_ranker
-from training.rankers.ranker import Heads, Ranker
+from training.rankers.heads import Heads
+from training.rankers.ranker import Ranker
 
 DAY = 20260101
 _GOLDEN_ROWS = 32

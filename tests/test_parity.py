@@ -32,7 +32,7 @@ from training.dataset import build_dataset
 from training.export import run_heads
 from training.features_build import build
 from training.publish import publish
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 from training.reading import reader_for
 from training.run import Places, finish, learn
 

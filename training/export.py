@@ -13,7 +13,7 @@ from service.contract.manifest import Parity
 from service.scoring.graphs import WholeGraph
 from service.scoring.session import Session
 from training.export_cut import Cut, export_cut
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
 
 PARITY_BATCHES = (1, 7, 300)

@@ -22,7 +22,7 @@ from service.scoring.graphs import (
 )
 from service.scoring.session import Session
 from training.rankers.cut import CutHeads, NotCut, cut
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
 
 TOLERANCE = 1e-5

@@ -21,7 +21,7 @@ from training.config.run import RunConfig
 from training.data.log import Log
 from training.export import Graph, run_heads
 from training.model_card import model_card
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 
 CARD_FILE = "MODEL_CARD.md"
 _QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)

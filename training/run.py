@@ -25,7 +25,8 @@ from training.objective import Objective
 from training.progress import TerminalWatcher
 from training.publish import Finished, git_commit, publish
 from training.rankers.build import build_ranker
-from training.rankers.ranker import Heads, Ranker, head_values
+from training.rankers.heads import Heads, head_values
+from training.rankers.ranker import Ranker
 from training.reading import reader_for
 from training.scores import criterion, head_metrics, log_slices
 

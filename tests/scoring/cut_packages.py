@@ -22,7 +22,7 @@ def publish_cut(root: Path, name: str = "cut", *, seed: int = 0) -> int:
     from training.export import export_graph, run_heads
     from training.publish import Finished, publish
     from training.rankers.build import build_ranker
-    from training.rankers.ranker import Heads
+    from training.rankers.heads import Heads
 
     tasks = [Task(name=head, label=head) for head in ("ctr", "vtr", "vcr", "like")]
     tasks.append(Task(name="cvr", label="buy", space="click", loss="none"))

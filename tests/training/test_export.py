@@ -12,7 +12,7 @@ from training.config.model import Model
 from training.config.task import Task
 from training.export import ExportError, check_parity, check_size, export_graph, run_heads
 from training.rankers.build import build_ranker
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 
 SCHEMA = FeatureSchema(
     features=(

@@ -15,7 +15,7 @@ from training.export import Graph
 from training.export_cut import Cut
 from training.publish import Finished, publish
 from training.rankers.build import build_ranker
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 
 SCHEMA = FeatureSchema(
     features=(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from service.contract.features import FeatureSchema, IdFeature, Side
 from training.modules.embedding import FeatureEmbedding
 from training.modules.linear import BlockLinear
-from training.rankers.ranker import Heads, head_values
+from training.rankers.heads import Heads, head_values
 
 _SIDES: dict[str, tuple[Side, ...]] = {
     "user": ("user", "context"),

@@ -10,7 +10,7 @@ from training.config.model import Model
 from training.config.task import Task
 from training.rankers.build import build_ranker
 from training.rankers.cut import NotCut, cut
-from training.rankers.ranker import Heads
+from training.rankers.heads import Heads
 
 USER = (
     Categorical(name="user_id", side="user", vocabulary=("a", "b", "c")),

@@ -11,7 +11,7 @@ from training.config.task import Task
 from training.losses import product
 from training.objective import Objective
 from training.rankers.build import build_ranker
-from training.rankers.ranker import Heads, head_values
+from training.rankers.heads import Heads, head_values
 
 SCHEMA = FeatureSchema(
     features=(
