@@ -1,5 +1,5 @@
 # Short names for the commands of CONTRIBUTING.md; make itself is optional.
-.PHONY: install run test long lint format constraints loadtest
+.PHONY: install run test long lint format constraints loadtest bench
 
 install:      ## .venv with everything a developer needs
 	./install cpu,train,dev,loadtest
@@ -37,3 +37,13 @@ constraints:
 loadtest:     ## locust against a running service, see loadtest/README.md
 	./install cpu,loadtest
 	.venv/bin/locust -f loadtest/locustfile.py --host http://127.0.0.1:8000
+
+# The record: minutes each, on a machine that does nothing else; peers where they are installed.
+bench:        ## every bench and drill, see loadtest/README.md
+	./install cpu,train,loadtest
+	.venv/bin/python -m loadtest.bench compare
+	.venv/bin/python -m loadtest.bench curve
+	.venv/bin/python -m loadtest.bench overload
+	.venv/bin/python -m loadtest.bench growth
+	.venv/bin/python -m loadtest.stall_drill
+	.venv/bin/python -m loadtest.swap_drill

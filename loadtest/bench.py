@@ -78,6 +78,8 @@ def compare_command(
 @app.command("curve")
 def curve_command(
     contender: str = "finerank",
+    sizes: Annotated[str, typer.Option(help="candidates, comma-separated")] = "100,300,500,1000",
+    loads: Annotated[str, typer.Option(help="% of capacity")] = "30,50,70,80,90,100",
     rounds: Rounds = 5,
     seconds: Seconds = 15.0,
     work: Work = _WORK,
@@ -89,9 +91,14 @@ def curve_command(
     place = prepared(Place(work))
     form = one.forms[0]
     settings = {"contender": one.name, "form": form}
-    _measure(
-        "curve", settings, pace, [one], results, around, lambda: curve(place, one, pace, form=form)
-    )
+
+    def runs() -> Iterator[Run]:
+        shares = [float(load) / 100 for load in loads.split(",")]
+        return curve(
+            place, one, pace, form=form, sizes=[int(n) for n in sizes.split(",")], loads=shares
+        )
+
+    _measure("curve", settings, pace, [one], results, around, runs)
 
 
 @app.command("overload")

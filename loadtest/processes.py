@@ -57,8 +57,9 @@ class Server:
         """Send the process a signal, not its children."""
         self._process.send_signal(number)
 
-    def usage(self) -> Usage:
-        return usage([self._process.pid, *descendants(self._process.pid)])
+    def usage(self, *, children: bool = True) -> Usage:
+        own = self._process.pid
+        return usage([own, *descendants(own)] if children else [own])
 
     def stop(self) -> None:
         """Ask the process to end, then kill what is left of it and its descendants."""

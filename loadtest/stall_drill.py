@@ -28,6 +28,7 @@ from loadtest.machine import ROOT
 from loadtest.measuring import CAPACITY_CONNECTIONS, Pace, in_closed_loop, warm_up
 from loadtest.open_loop import open_loop, schedule
 from loadtest.processes import Server, free_port, running
+from loadtest.report import write_report
 from loadtest.result_files import RESULTS, look_around, new_result
 from loadtest.samples import Sample, summarise
 from loadtest.stalling_service import STALL_MS
@@ -210,7 +211,8 @@ def main(
     }
     run = found | summarise(samples, seconds) | {"capacity_per_s": capacity["full_per_s"]}
     result = new_result("stall", settings, [run], surroundings=around, peers={})
-    typer.echo(result.write(results))
+    path = result.write(results)
+    typer.echo(f"{path}\n{write_report(path)}")
     raise typer.Exit(0 if verdict.passed else 1)
 
 

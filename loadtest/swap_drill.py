@@ -27,6 +27,7 @@ from loadtest.http_client import Target
 from loadtest.machine import ROOT
 from loadtest.open_loop import open_loop, schedule
 from loadtest.processes import Server
+from loadtest.report import write_report
 from loadtest.result_files import RESULTS, look_around, new_result
 from loadtest.samples import Sample
 from loadtest.shape import Shape
@@ -69,7 +70,8 @@ def swap_every(
         start = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, start + number * seconds - time.monotonic()))
-            swaps.rss_mib.append(server.usage().rss_mib)
+            # The process that proves a version comes and goes; what may grow is the server.
+            swaps.rss_mib.append(server.usage(children=False).rss_mib)
             began = time.monotonic()
             answer = client.post(url, json={"version": next(order)})
             swaps.seconds.append(time.monotonic() - began)
@@ -188,7 +190,8 @@ def main(
     }
     settings = {"swaps": len(done.seconds), "rounds": rounds, "every_s": every, "share": share}
     result = new_result("swap", settings, [summary, *runs], surroundings=surroundings, peers={})
-    typer.echo(f"p99 {ratio}\nmemory {memory}\n{result.write(results)}")
+    path = result.write(results)
+    typer.echo(f"p99 {ratio}\nmemory {memory}\n{path}\n{write_report(path)}")
     if summary["failures"]["swapping"] or done.wrong or mixed:
         raise typer.Exit(1)
 

@@ -132,6 +132,41 @@ def test_growth_stands_beside_the_arithmetic_floor(tmp_path: Path) -> None:
     assert "| bench | 500 | 25.0 | 20.0 | 1.25 |" in text
 
 
+def test_the_page_of_a_stall_drill_says_how_long_it_took_to_recover(tmp_path: Path) -> None:
+    what = {
+        "requests": 400, "in_time": 0.9925, "in_time_in_stalls": 0.98, "degraded_in_stalls": 0.4,
+        "unexplained": 0,
+    }  # fmt: skip
+    runs = [
+        what | {"recovered_ms": [12.0, 31.4], "passed": True},
+        what | {"recovered_ms": [12.0, None], "passed": False},
+    ]
+    text = write_report(write(tmp_path, "stall", runs)).read_text()
+    assert "| 400 | 99.25% | 98.00% | 40.0% | 0 | 31 | yes |" in text
+    assert "| 0 | never | no |" in text
+
+
+def test_the_page_of_a_swap_drill_states_failures_tails_and_memory(tmp_path: Path) -> None:
+    summary = {
+        "requests": {"quiet": 900, "swapping": 910},
+        "failures": {"quiet": {}, "swapping": {"status 503": 2}},
+        "refused_swaps": [],
+        "mixed_replies": [],
+        "p99": {
+            "quiet_p99_ms": 20.0, "swapping_p99_ms": 21.0, "ratio": 1.05, "low": 0.98, "high": 1.1,
+        },
+        "memory": {"mib_per_swap": 0.01, "standard_error": 0.02},
+        "swap_s": [1.5, 2.5, 2.0],
+        "rss_mib": [400.0, 401.0, 400.5],
+    }  # fmt: skip
+    page = write_report(write(tmp_path, "swap", [summary]))
+    text = page.read_text()
+    assert "| not full while quiet / swapping | 0 / 2 |" in text
+    assert "| ratio of p99 (95 % interval) | 1.05 (0.98–1.1) |" in text
+    assert "| seconds a swap, median | 2.0 |" in text
+    assert plots_of(page)
+
+
 def test_plots_are_well_formed(tmp_path: Path) -> None:
     page = write_report(write(tmp_path, "compare", compare_runs()))
     for plot in plots_of(page):
