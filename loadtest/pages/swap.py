@@ -19,10 +19,7 @@ def swap(result: Result, plots: dict[str, str]) -> list[str]:
         ("p99 quiet / swapping, ms", f"{p99['quiet_p99_ms']} / {p99['swapping_p99_ms']}"),
         ("ratio of p99 (95 % interval)", f"{p99['ratio']} ({p99['low']}–{p99['high']})"),
         ("memory, MiB a swap", f"{memory['mib_per_swap']} ± {memory['standard_error']}"),
-        (
-            "seconds a swap, median",
-            f"{median(summary['swap_s'])}" if summary["swap_s"] else NOTHING,
-        ),
+        ("seconds a swap, median", f"{median(summary['swap_s']):.1f}"),
     ]
     plots["memory"] = line_plot(
         "memory before each swap",
