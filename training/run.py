@@ -159,7 +159,7 @@ def finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) 
         graph=export_graph(heads, schema, encoded),
         golden=golden_rows(schema, reader, places.data, learned.validation),
         validation=learned.validation,
-        predictions=_head_values(learned.ranker, config, held_out),
+        predictions=predict_heads(learned.ranker, config, held_out),
         metrics=learned.metrics,
         days=learned.days,
         rows=learned.rows,
@@ -204,7 +204,7 @@ def _judge(config: RunConfig, valid: Log, held_out: Dataset) -> Judge:
     slices = log_slices(valid, config.slices)
 
     def judge(ranker: Ranker) -> tuple[float, dict[str, float]]:
-        metrics = head_metrics(config.heads, _head_values(ranker, config, held_out), valid, slices)
+        metrics = head_metrics(config.heads, predict_heads(ranker, config, held_out), valid, slices)
         if config.train.criterion:
             return criterion(config.train.criterion, metrics), metrics
         objective = Objective(config.tasks, ranker.logit_names)
@@ -214,9 +214,10 @@ def _judge(config: RunConfig, valid: Log, held_out: Dataset) -> Judge:
     return judge
 
 
-def _head_values(
+def predict_heads(
     ranker: Ranker, config: RunConfig, data: Dataset
 ) -> dict[str, NDArray[np.float32]]:
+    """Head name -> (N,): what the heads say of every row."""
     products = {task.name: task.product for task in config.heads}
     values = head_values(predict(ranker, data), ranker.tasks, products)
     return {name: value.numpy() for name, value in values.items()}
