@@ -1,11 +1,13 @@
 """`models/<name>/<version>/`: list, resolve and publish packages; versions never change."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -102,19 +104,20 @@ class Repository:
         return aliases
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Point an alias of `aliases.json` at a version, atomically."""
+        """Point an alias of `aliases.json` at a version; two writers at once lose nothing."""
         self._require(name, version)
         ModelRef.parse(f"{name}@{alias}")
-        aliases = self.read_aliases(name) | {alias: version}
         path = self.root / name / ALIASES
-        draft = path.with_name(f".{ALIASES}.{os.getpid()}")
-        with draft.open("w") as file:
-            json.dump(aliases, file, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync_directory(path.parent)
+        with _alone_in(path.parent):
+            aliases = self.read_aliases(name) | {alias: version}
+            draft = path.with_name(f".{ALIASES}.{os.getpid()}")
+            with draft.open("w") as file:
+                json.dump(aliases, file, sort_keys=True)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            _sync_directory(path.parent)
 
     def resolve(self, ref: ModelRef, aliases: Mapping[str, int] | None = None) -> int:
         """The version a reference means now; `aliases` (the store's) go before `aliases.json`.
@@ -193,8 +196,22 @@ def _sync_file(path: Path) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
+    with _opened(path) as descriptor:
         os.fsync(descriptor)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Wait for other writers of this directory, of this process or another."""
+    with _opened(directory) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -120,3 +120,16 @@ def test_garbled_aliases_are_refused(repository: Repository, text: str) -> None:
     (repository.root / "tiny" / "aliases.json").write_text(text)
     with pytest.raises(PackageError, match=r"aliases\.json: "):
         repository.read_aliases("tiny")
+
+
+def test_two_writers_of_aliases_lose_nothing(repository: Repository) -> None:
+    repository.publish("tiny", write_manifest)
+    names = [f"alias-{letter}" for letter in "abcdefgh"]
+    writers = [
+        threading.Thread(target=repository.set_alias, args=("tiny", name, 1)) for name in names
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert repository.read_aliases("tiny") == dict.fromkeys(names, 1)
