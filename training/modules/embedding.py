@@ -18,44 +18,67 @@ from service.contract.features import (
     Numeric,
     Side,
 )
-from training.modules.blocks import Blocks, Widths
+from training.modules.blocks import Block, Blocks, Field, Layout, Listed, Widths
+from training.modules.pooling import POOLINGS
+from training.modules.table import LocalTable, Table
 
 
 class FeatureEmbedding(nn.Module):
     """One embedding table for all id features; log1p, standardisation and clipping for values.
 
     The contract's ids are per feature with 0 = out-of-vocabulary; a feature's rows start at its
-    offset, or at the offset of the feature it `shares`. Multi-valued and sequence features are the
-    mean
-    over their ids, where id 0 contributes nothing.
+    offset, or at the offset of the feature it `shares`. Multi-valued and sequence features are
+    pooled over their ids, where id 0 contributes nothing.
 
     Args:
         dim: embedding width.
         log1p: names of value columns (patterns with `*`) that get log(1 + max(x, 0)) first.
         clip: standardised values are cut at ± this.
+        pooling: "mean", "sum" or "max" by multi-valued feature; those not named take the mean.
+        unpooled: multi-valued features handed on as `Blocks.lists`; of these, only the ones that
+            `pooling` names are columns, too.
     """
 
     def __init__(
-        self, schema: FeatureSchema, *, dim: int, log1p: Iterable[str] = (), clip: float = 5.0
+        self,
+        schema: FeatureSchema,
+        *,
+        dim: int,
+        log1p: Iterable[str] = (),
+        clip: float = 5.0,
+        pooling: Mapping[str, str] | None = None,
+        unpooled: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.dim, self.clip, self.log1p = dim, clip, tuple(log1p)
+        self.pooling, self.unpooled = dict(pooling or {}), tuple(unpooled)
         self._ranges, rows = _ranges(schema)
-        self.table = nn.Parameter(torch.randn(rows, dim) * 0.05)
+        self.lookup: Table = LocalTable(rows, dim)
         self.sides = nn.ModuleDict()
         for side in SIDES:
             if schema.ids_width(side) or schema.values_width(side):
-                self.sides[side] = _Side(schema, side, self._ranges, self.log1p, clip)
-        self.widths = Widths(
-            user=self._width("user") + self._width("context"),
-            item=self._width("item"),
-            cross=self._width("cross"),
-        )
+                self.sides[side] = _Side(schema, side, self)
+        order: tuple[Side, ...] = ("user", "context", "item", "cross")
+        parts = [self.sides[side] for side in order if side in self.sides]
+        self.layout = Layout(tuple(field for part in parts for field in part.fields))
+
+    @property
+    def widths(self) -> Widths:
+        return self.layout.widths
+
+    @property
+    def table(self) -> nn.Parameter:
+        """All rows, where they lie on one device: (rows, dim)."""
+        return self.lookup.weight
 
     def rows(self, feature: str) -> Tensor:
         """The rows of an id feature, or of the one it shares them with: (own_rows, dim), a view."""
         rows = self._ranges[feature]
         return self.table[rows.start : rows.stop]
+
+    def start(self, feature: str) -> int:
+        """The number of a feature's first row."""
+        return self._ranges[feature].start
 
     def fit(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Take mean and standard deviation of the (log-transformed) values from training rows."""
@@ -65,51 +88,50 @@ class FeatureEmbedding(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Blocks:
         """Encoded blocks by input name, each (B, width) -> Blocks."""
-        user = torch.cat([self._side("user", inputs), self._side("context", inputs)], dim=1)
-        return Blocks(user, self._side("item", inputs), self._side("cross", inputs))
+        lists: dict[str, Listed] = {}
+        user, context, item, cross = (
+            self._side(side, inputs, lists) for side in ("user", "context", "item", "cross")
+        )
+        return Blocks(torch.cat([user, context], dim=1), item, cross, lists)
 
-    def _side(self, side: Side, inputs: Mapping[str, Tensor]) -> Tensor:
+    def _side(self, side: Side, inputs: Mapping[str, Tensor], lists: dict[str, Listed]) -> Tensor:
         if side not in self.sides:
             some = next(iter(inputs.values()))
             return self.table.new_zeros(some.shape[0], 0)
         part = self.sides[side]
-        return part(self.table, inputs.get(f"{side}_ids"), inputs.get(f"{side}_values"))
-
-    def _width(self, side: Side) -> int:
-        return self.sides[side].width(self.dim) if side in self.sides else 0
+        ids, values = inputs.get(f"{side}_ids"), inputs.get(f"{side}_values")
+        return part(self.lookup, ids, values, lists)
 
 
 class _Side(nn.Module):
-    """The features of one side: ids (B, K) and values (B, M) -> (B, number of id features * dim +
-    M).
-    """
+    """The features of one side: ids (B, K) and values (B, M) -> (B, D), columns as in `fields`."""
 
-    def __init__(
-        self,
-        schema: FeatureSchema,
-        side: Side,
-        ranges: Mapping[str, range],
-        log1p: tuple[str, ...],
-        clip: float,
-    ) -> None:
+    def __init__(self, schema: FeatureSchema, side: Side, whole: FeatureEmbedding) -> None:
         super().__init__()
-        self.clip = clip
+        self.clip, self.pooling, self.unpooled = whole.clip, whole.pooling, whole.unpooled
         self.singles, self.lists = _places(schema.id_features(side))
         places = [at for at, _ in self.singles]
         self._constant("single_places", torch.tensor(places, dtype=torch.int64))
-        offset = [ranges[name].start for _, name in self.singles]
+        offset = [whole.start(name) for _, name in self.singles]
         self._constant("single_offsets", torch.tensor(offset, dtype=torch.int32))
-        self.list_offsets = [ranges[name].start for _, _, name in self.lists]
+        self.list_offsets = [whole.start(name) for _, _, name in self.lists]
         columns = value_columns(schema, side)
         self.values = len(columns)
-        logged = [any(fnmatchcase(name, pattern) for pattern in log1p) for name in columns]
+        logged = [any(fnmatchcase(name, pattern) for pattern in whole.log1p) for name in columns]
         self.any_logged = any(logged)
         self._constant("logged", torch.tensor(logged, dtype=torch.bool))
         self.register_buffer("mean", torch.zeros(self.values))
         self.register_buffer("scale", torch.ones(self.values))
+        pooled = [name for _, _, name in self.lists if self._pools(name)]
+        names = [*(name for _, name in self.singles), *pooled]
+        block: Block = "user" if side == "context" else side
+        self.fields = (
+            *(Field(name, whole.dim, block, embedded=True) for name in names),
+            *(Field(name, 1, block, embedded=False) for name in columns),
+        )
 
-    def width(self, dim: int) -> int:
-        return (len(self.singles) + len(self.lists)) * dim + self.values
+    def _pools(self, feature: str) -> bool:
+        return feature not in self.unpooled or feature in self.pooling
 
     def fit(self, values: Tensor) -> None:
         values = self._logged(values.double())
@@ -119,20 +141,30 @@ class _Side(nn.Module):
         # passing.
         self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation, 0))
 
-    def forward(self, table: Tensor, ids: Tensor | None, values: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        lookup: Table,
+        ids: Tensor | None,
+        values: Tensor | None,
+        lists: dict[str, Listed],
+    ) -> Tensor:
         parts = []
         if ids is not None:
             if self.singles:
                 single = ids.index_select(1, self.single_places) + self.single_offsets
-                parts.append(nn.functional.embedding(single, table).flatten(1))
-            for (start, end, _), offset in zip(self.lists, self.list_offsets, strict=True):
+                parts.append(lookup(single).flatten(1))
+            for (start, end, name), offset in zip(self.lists, self.list_offsets, strict=True):
                 listed = ids[:, start:end]
-                rows = nn.functional.embedding(listed + offset, table)  # (B, length, dim)
-                present = (listed > 0).to(rows.dtype).unsqueeze(2)
-                parts.append((rows * present).sum(dim=1) / present.sum(dim=1).clamp(min=1))
+                found = Listed(lookup(listed + offset), listed > 0)
+                if name in self.unpooled:
+                    lists[name] = found
+                if self._pools(name):
+                    parts.append(POOLINGS[self.pooling.get(name, "mean")](*found))
         if values is not None:
             values = (self._logged(values.to(self.mean.dtype)) - self.mean) * self.scale
             parts.append(values.clamp(-self.clip, self.clip))
+        if not parts:  # nothing but an unpooled list
+            return self.mean.new_zeros(ids.shape[0], 0)
         return torch.cat(parts, dim=1)
 
     def _constant(self, name: str, value: Tensor) -> None:
