@@ -21,9 +21,13 @@ DaysText = Annotated[str, AfterValidator(_days)]  # "20220425:20220503", both in
 
 
 class DataConfig(_Strict):
-    """[data]: which reader, and which days train and which validate."""
+    """[data]: which reader, and which days train and which validate.
 
-    reader: Literal["kuairand", "columns", "synthetic"]
+    `census` has no days: its train file stands as day 1, the halves of its test file as days 2
+    (validation) and 3 (test).
+    """
+
+    reader: Literal["kuairand", "columns", "synthetic", "census"]
     train: DaysText
     validate_: Annotated[DaysText, Field(alias="validate")]
     include_random: bool = False  # kuairand: also read log_random_*.csv
@@ -106,6 +110,7 @@ class LabelColumn(_Strict):
     name: Name
     column: str | None = None
     equals: str | None = None
+    otherwise: tuple[str, ...] = ()  # with `equals`: the only other texts there may be, () for any
     at_least: float | None = None
     clip: tuple[float, float] | None = None
     space: Name | None = None  # outside this sample space the label is undefined
@@ -114,6 +119,10 @@ class LabelColumn(_Strict):
     def _one_rule(self) -> Self:
         if sum(rule is not None for rule in (self.equals, self.at_least, self.clip)) > 1:
             raise ValueError(f"label {self.name}: give one of equals, at_least, clip")
+        if self.otherwise and self.equals is None:
+            raise ValueError(
+                f"label {self.name}: otherwise says what else than equals there may be"
+            )
         return self
 
     @property

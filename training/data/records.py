@@ -1,6 +1,7 @@
 """Serving records: what a user or item is known by on a day, equal to what a training row saw."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -54,7 +55,8 @@ def of_side(
         elif isinstance(placed, Pair) and placed.lookup.source_side == side:
             columns[placed.lookup.source] = _maps(placed, assembled, static, as_of)
     names = list(columns)
-    for id_, values in zip(ids, zip(*columns.values(), strict=True), strict=True):
+    rows = zip(*columns.values(), strict=True) if columns else repeat((), len(ids))
+    for id_, values in zip(ids, rows, strict=True):
         yield {"id": id_} | {n: v for n, v in zip(names, values, strict=True) if v is not None}
 
 

@@ -140,6 +140,10 @@ def label_values(table: Table, label: LabelColumn) -> NDArray[np.float64]:
     raw = table.column(label.source)
     if label.equals is not None:
         text = whole_text(categorical(raw, table.source, label.source, ()))
+        if label.otherwise:
+            known = (label.equals, *label.otherwise)
+            rule = f"is no value of the label {label.name!r} (known: {', '.join(known)})"
+            _refuse(raw, ~text.is_in(known), table.source, label.source, rule)
         return (text == label.equals).cast(pl.Float64).to_numpy().copy()
     values = numeric(raw, table.source, label.source).fill_null(np.nan).to_numpy().copy()
     if label.at_least is not None:
