@@ -28,8 +28,10 @@ Judge = Callable[[Ranker], tuple[float, dict[str, float]]]
 class Watcher(Protocol):
     """Who is told how training goes."""
 
-    def step(self, epoch: int, steps: int, rows: int, losses: Mapping[str, float]) -> None:
-        """One minibatch of `rows` rows is done, of `steps` in this epoch (from 1)."""
+    def step(
+        self, epoch: int, step: int, steps: int, rows: int, losses: Mapping[str, float]
+    ) -> None:
+        """Minibatch `step` of `steps` in this epoch (both from 1) is done; it had `rows` rows."""
         ...
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -93,7 +95,7 @@ def fit(
             losses = _step(running, objective, batch)
             at.step += 1
             _average(running, train.ema, at.epoch * steps + at.step)
-            watcher.step(at.epoch + 1, steps, len(batch), losses)
+            watcher.step(at.epoch + 1, at.step, steps, len(batch), losses)
             if checkpoint is not None and at.step % train.checkpoint_every == 0:
                 save(checkpoint, running, run=run)
         at.epoch, at.step = at.epoch + 1, 0

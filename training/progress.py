@@ -41,7 +41,9 @@ class TerminalWatcher:
     ) -> None:
         self._progress.stop()
 
-    def step(self, epoch: int, steps: int, rows: int, losses: Mapping[str, float]) -> None:
+    def step(
+        self, epoch: int, step: int, steps: int, rows: int, losses: Mapping[str, float]
+    ) -> None:
         self._rows += rows
         for name, loss in losses.items():
             before = self._shown.get(name, loss)

@@ -53,7 +53,7 @@ class _Watcher:
     def __init__(self, die_at=None, how=None):
         self.steps, self.epochs, self.die_at, self.how = 0, [], die_at, how
 
-    def step(self, epoch, steps, rows, losses):
+    def step(self, epoch, step, steps, rows, losses):
         assert math.isfinite(losses["ctr"])
         self.steps += 1
         if self.steps == self.die_at:
