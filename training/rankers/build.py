@@ -1,29 +1,15 @@
 """Configuration -> Ranker: the only file that knows both."""
 
-from collections.abc import Callable, Sequence
-
-from torch import nn
+from collections.abc import Sequence
 
 from service.contract.features import FeatureSchema
 from training.config.model import Model
 from training.config.task import Task
-from training.config.trunks import CGCTrunk, MMoETrunk, PLETrunk, SharedBottomTrunk, Trunk
-from training.modules.blocks import Widths
 from training.modules.embedding import FeatureEmbedding
 from training.modules.linear import BlockLinear
 from training.modules.tower_bank import TowerBank
-from training.rankers.cgc import CGC
-from training.rankers.mmoe import MMoE
-from training.rankers.ple import PLE
 from training.rankers.ranker import Ranker
-from training.rankers.shared_bottom import SharedBottom
-
-_TRUNKS: dict[type, Callable[..., nn.Module]] = {
-    SharedBottomTrunk: SharedBottom,
-    MMoETrunk: MMoE,
-    CGCTrunk: CGC,
-    PLETrunk: PLE,
-}
+from training.rankers.trunks import build_trunk, embedding_tables
 
 
 def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> Ranker:
@@ -34,8 +20,9 @@ def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> 
     """
     main = [t.name for t in tasks if t.product is None and t.beside is None]
     beside = {t.name: t.beside for t in tasks if t.beside is not None}
-    embedding = FeatureEmbedding(schema, dim=model.embedding, log1p=model.log1p, clip=model.clip)
-    trunk = build_trunk(embedding.widths, model.trunk, tasks=len(main), dropout=model.dropout)
+    dim = model.embedding * embedding_tables(model.trunk, tasks=len(main))
+    embedding = FeatureEmbedding(schema, dim=dim, log1p=model.log1p, clip=model.clip)
+    trunk = build_trunk(embedding.layout, model.trunk, tasks=len(main), dropout=model.dropout)
     tower = {
         "width_in": model.trunk.hidden[-1],
         "hidden": model.towers,
@@ -51,8 +38,3 @@ def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> 
         auxiliary=TowerBank(tasks=len(beside), **tower) if beside else None,
         linear=BlockLinear(embedding.widths, every, 1, bias=False) if model.linear else None,
     )
-
-
-def build_trunk(widths: Widths, trunk: Trunk, *, tasks: int, dropout: float) -> nn.Module:
-    arguments = trunk.model_dump(exclude={"kind"})
-    return _TRUNKS[type(trunk)](widths, tasks=tasks, dropout=dropout, **arguments)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.modules.blocks import Blocks, Widths
 from training.modules.expert_bank import ExpertBank
-from training.modules.gate import Gate
+from training.modules.gate import AnyGate, GateKind, make_gate, watch
 
 
 class CGC(nn.Module):
@@ -28,6 +28,7 @@ class CGC(nn.Module):
         shared: int,
         hidden: Sequence[int],
         dropout: float = 0.0,
+        gate: GateKind = "softmax",
         shared_gate: bool = False,
     ) -> None:
         super().__init__()
@@ -35,9 +36,10 @@ class CGC(nn.Module):
         bank = {"hidden": hidden, "dropout": dropout}
         self.own = ExpertBank(width_in, groups=tasks, experts=own, **bank) if own else None
         self.shared = ExpertBank(width_in, groups=1, experts=shared, **bank) if shared else None
-        self.gate = Gate(width_in, groups=tasks, pool=own + shared)
-        everyone = tasks * own + shared
-        self.shared_gate = Gate(width_in, groups=1, pool=everyone) if shared_gate else None
+        self.gate = make_gate(gate, width_in, groups=tasks, pool=own + shared, width=hidden[-1])
+        everyone = {"pool": tasks * own + shared, "width": hidden[-1]}
+        self.shared_gate = make_gate(gate, width_in, groups=1, **everyone) if shared_gate else None
+        self.pools = {"level 1": pool_names(own, shared)}
 
     def level(self, x: Blocks | Tensor, x_shared: Blocks | Tensor) -> tuple[Tensor, Tensor | None]:
         """Inputs of the task streams and the shared stream -> (B, T, H) and (B, 1, H) or None."""
@@ -51,5 +53,26 @@ class CGC(nn.Module):
         return tasks, self.shared_gate(x_shared, torch.cat(everyone, dim=2))
 
     def forward(self, x: Blocks) -> Tensor:
-        tasks, _ = self.level(x, x)
-        return tasks
+        return self.streams(x, x)
+
+    def streams(self, tasks: Blocks | Tensor, shared: Blocks | Tensor) -> Tensor:
+        """Inputs of the tasks, (B, T, D), and of the shared experts, (B, 1, D) -> (B, T, H)."""
+        mixed, _ = self.level(tasks, shared)
+        return mixed
+
+    @property
+    def gates(self) -> dict[str, AnyGate]:
+        return {"level 1": self.gate}
+
+    def mixtures(self, x: Blocks) -> dict[str, Tensor]:
+        """How much every task takes of each expert in `pools`: level -> (B, T, P)."""
+        return watch(self.gates, lambda: self(x))
+
+
+def pool_names(own: int, shared: int) -> tuple[str, ...]:
+    """What a task's gate mixes, in order."""
+    return tuple(
+        f"{whose} {n}"
+        for whose, many in (("own", own), ("shared", shared))
+        for n in range(1, many + 1)
+    )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from training.modules.blocks import Blocks, Widths
 from training.modules.expert_bank import ExpertBank
-from training.modules.gate import Gate
+from training.modules.gate import AnyGate, GateKind, make_gate, watch
 
 
 class MMoE(nn.Module):
@@ -17,16 +17,31 @@ class MMoE(nn.Module):
 
     def __init__(
         self,
-        widths: Widths,
+        width_in: Widths | int,
         *,
         tasks: int,
         experts: int,
         hidden: Sequence[int],
         dropout: float = 0.0,
+        gate: GateKind = "softmax",
     ) -> None:
         super().__init__()
-        self.experts = ExpertBank(widths, groups=1, experts=experts, hidden=hidden, dropout=dropout)
-        self.gate = Gate(widths, groups=tasks, pool=experts)
+        bank = {"hidden": hidden, "dropout": dropout}
+        self.experts = ExpertBank(width_in, groups=1, experts=experts, **bank)
+        self.gate = make_gate(gate, width_in, groups=tasks, pool=experts, width=hidden[-1])
+        self.pools = {"level 1": tuple(f"shared {n}" for n in range(1, experts + 1))}
 
     def forward(self, x: Blocks) -> Tensor:
-        return self.gate(x, self.experts(x))
+        return self.streams(x, x)
+
+    def streams(self, tasks: Blocks | Tensor, shared: Blocks | Tensor) -> Tensor:
+        """Inputs of the gates, (B, T, D), and of the experts, (B, 1, D) -> (B, T, H)."""
+        return self.gate(tasks, self.experts(shared))
+
+    @property
+    def gates(self) -> dict[str, AnyGate]:
+        return {"level 1": self.gate}
+
+    def mixtures(self, x: Blocks) -> dict[str, Tensor]:
+        """How much every task takes of each expert in `pools`: level -> (B, T, P)."""
+        return watch(self.gates, lambda: self(x))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from training.modules.blocks import Blocks, Widths
-from training.rankers.cgc import CGC
+from training.modules.gate import AnyGate, GateKind, watch
+from training.rankers.cgc import CGC, pool_names
 
 
 class PLE(nn.Module):
@@ -22,7 +23,7 @@ class PLE(nn.Module):
 
     def __init__(
         self,
-        widths: Widths,
+        width_in: Widths | int,
         *,
         tasks: int,
         levels: int,
@@ -30,23 +31,37 @@ class PLE(nn.Module):
         shared: int,
         hidden: Sequence[int],
         dropout: float = 0.0,
+        gate: GateKind = "softmax",
     ) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
             CGC(
-                widths if level == 0 else hidden[-1],
+                width_in if level == 0 else hidden[-1],
                 tasks=tasks,
                 own=own,
                 shared=shared,
                 hidden=hidden,
                 dropout=dropout,
+                gate=gate,
                 shared_gate=level < levels - 1,
             )
             for level in range(levels)
         )
+        self.pools = {f"level {n}": pool_names(own, shared) for n in range(1, levels + 1)}
 
     def forward(self, x: Blocks) -> Tensor:
-        tasks = shared = x
+        return self.streams(x, x)
+
+    def streams(self, tasks: Blocks | Tensor, shared: Blocks | Tensor) -> Tensor:
+        """Inputs of the task streams, (B, T, D), and of the shared one, (B, 1, D) -> (B, T, H)."""
         for level in self.levels:
             tasks, shared = level.level(tasks, shared)
         return tasks
+
+    @property
+    def gates(self) -> dict[str, AnyGate]:
+        return {level: part.gate for level, part in zip(self.pools, self.levels, strict=True)}
+
+    def mixtures(self, x: Blocks) -> dict[str, Tensor]:
+        """How much every task takes of each expert in `pools`: level -> (B, T, P)."""
+        return watch(self.gates, lambda: self(x))

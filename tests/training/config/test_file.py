@@ -76,7 +76,7 @@ def test_overrides_reach_tables_and_tasks_by_name(file):
         ("tasks.ctr.lable=x", "tasks.0.lable: unknown key 'lable', did you mean 'label'?"),
         ("tasks.cttr.weight=1", "nothing is named 'cttr' (known: ctr, cvr, ctcvr)"),
         ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1"),
-        ("model.trunk.kind=plee", "expected tags: 'shared-bottom', 'mmoe', 'cgc', 'ple'"),
+        ("model.trunk.kind=plee", "expected tags: 'shared-bottom', 'omoe', 'mmoe', 'ml-mmoe'"),
         ("train", "--set 'train' is not key=value"),
         ("train.epochs.x=1", "--set 'train.epochs.x=1': epochs is a value, not a table"),
         ("tasks=3", "tasks: Input should be a valid tuple"),

@@ -28,9 +28,29 @@ TASKS = (
 )
 TRUNKS = {
     "shared-bottom": {"kind": "shared-bottom", "hidden": [6]},
+    "omoe": {"kind": "omoe", "experts": 2, "hidden": [6]},
     "mmoe": {"kind": "mmoe", "experts": 2, "hidden": [6]},
+    "ml-mmoe": {"kind": "ml-mmoe", "levels": 2, "experts": 2, "hidden": [6]},
     "cgc": {"kind": "cgc", "own": 1, "shared": 1, "hidden": [6]},
     "ple": {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [6]},
+    "aitm": {"kind": "aitm", "hidden": [6]},
+    "stem": {"kind": "stem", "own": 1, "shared": 1, "hidden": [6]},
+    "adatt": {"kind": "adatt", "levels": 2, "own": 2, "hidden": [6]},
+    "attention": {
+        "kind": "ple",
+        "levels": 2,
+        "own": 1,
+        "shared": 1,
+        "hidden": [6],
+        "gate": "attention",
+    },
+    "feature-selection": {
+        "kind": "cgc",
+        "own": 1,
+        "shared": 1,
+        "hidden": [6],
+        "gate": "feature-selection",
+    },
 }
 
 
