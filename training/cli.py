@@ -21,7 +21,16 @@ Override = Annotated[
 ]
 Promote = Annotated[bool, typer.Option("--promote", help="Set alias champion to this version.")]
 
-_TRAIN_EXTRA = {"onnx", "onnxscript", "polars", "pyarrow", "safetensors", "torch"}
+_TRAIN_EXTRA = {
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "optuna",
+    "polars",
+    "pyarrow",
+    "safetensors",
+    "torch",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,8 +81,17 @@ def evaluate(
     days: Annotated[str, typer.Option(help="FIRST:LAST, days as YYYYMMDD, both included.")],
     models: Models = Path("models"),
     predictions: Annotated[
-        Path | None, typer.Option(help="Write `row` and one column a head to this Parquet file.")
+        Path | None,
+        typer.Option(
+            help="Write `row`, one column a head, the labels and what `finerank tune` needs to this"
+            " Parquet file."
+        ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a report with plots to this directory: index.html, report.md."),
+    ] = None,
+    runs: Runs = Path("runs"),
     to_json: Annotated[
         Path | None, typer.Option("--json", help="Write the metrics to this file.")
     ] = None,
@@ -94,6 +112,15 @@ def evaluate(
             evaluation.write_predictions(found, predictions)
         if to_json is not None:
             evaluation.write_json(found, span, to_json)
+        if report is not None:
+            from training.report.build import recorded, report_of, write_report
+
+            run = recorded(runs, found.model)
+            known = (
+                {"history": run.history, "inside": run.inside, "facts": run.facts} if run else {}
+            )
+            write_report(report_of(found, span, **known), report)
+            console.print(f"report: {report / 'index.html'}", highlight=False)
 
 
 def build_features(
@@ -134,6 +161,7 @@ def _run(
         places = Places(data=data, models=models, runs=runs)
         published = run(loaded, places, console, promote=promote, train_further=train_further)
         console.print(f"published {published.name}/{published.version}", highlight=False)
+        console.print(f"report: {published.report / 'index.html'}", highlight=False)
         if promote:
             # A store that has the model's aliases keeps them: the file only fills an empty one.
             console.print(

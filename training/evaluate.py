@@ -1,8 +1,10 @@
 """Score every impression of some days with a published package, and measure it."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,13 +19,15 @@ from service.contract.repository import ModelRef, Repository
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.threads import cpu_budget
 from training.config.file import parse_config
+from training.config.task import Task
 from training.data.days import Days
 from training.data.errors import DataError
 from training.data.log import Log
 from training.reading import reader_for
-from training.scores import head_metrics, log_slices, metrics_grid
+from training.scores import attribute_slices, head_metrics, log_slices, metrics_grid
 
 BATCH = 4096
+DURATION = "videolen_s"  # whose quantiles are measured apart, where the log has it
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,7 @@ class Evaluation:
 
     model: str
     trained: Days | None  # the days the package learned from
+    tasks: tuple[Task, ...]  # the heads, in order
     log: Log
     predictions: dict[str, NDArray[np.float32]]
     metrics: dict[str, float]
@@ -59,13 +64,28 @@ def evaluate(
             raise DataError(f"{data} holds no impression of days {days}")
         encoded = encode_rows(model.schema, log.columns, log.rows)
     predictions = _score(model, encoded, log.rows, console)
-    slices = log_slices(log, config.slices) | cold_rows(model.schema, encoded)
-    metrics = head_metrics(config.heads, predictions, log, slices)
+    slices = slices_of(log, config.slices, model.schema, encoded)
     learned = model.manifest.training.data_days
-    return Evaluation(model.id, learned and Days(*learned), log, predictions, metrics)
+    return Evaluation(
+        model=model.id,
+        trained=learned and Days(*learned),
+        tasks=config.heads,
+        log=log,
+        predictions=predictions,
+        metrics=head_metrics(config.heads, predictions, log, slices),
+    )
 
 
-def cold_rows(schema: FeatureSchema, encoded: dict[str, Array]) -> dict[str, NDArray[np.bool_]]:
+def slices_of(
+    log: Log, conditions: Iterable[str], schema: FeatureSchema, encoded: Mapping[str, Array]
+) -> dict[str, NDArray[np.bool_]]:
+    """What is measured apart: the configured slices, cold users and items, groups of duration."""
+    return (
+        log_slices(log, conditions) | cold_rows(schema, encoded) | attribute_slices(log, DURATION)
+    )
+
+
+def cold_rows(schema: FeatureSchema, encoded: Mapping[str, Array]) -> dict[str, NDArray[np.bool_]]:
     """Rows whose user, or item, has no embedding of its own: unseen in training, or too rare."""
     sides: dict[str, tuple[Side, str | None]] = {
         "cold users": ("user", schema.user_id_feature),
@@ -82,10 +102,42 @@ def cold_rows(schema: FeatureSchema, encoded: dict[str, Array]) -> dict[str, NDA
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Parquet: `row` (0-based row of the log as read) and one float32 column a head."""
-    frame = pl.DataFrame({"row": evaluation.log.row, **evaluation.predictions}).sort("row")
+    """Parquet: `row` (0-based row of the log as read), one float32 column a head, and what
+    `finerank tune` searches on: see `predictions_frame`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(path)
+    predictions_frame(evaluation).write_parquet(path)
+
+
+def predictions_frame(evaluation: Evaluation) -> pl.DataFrame:
+    """One row an impression, in the log's order: `row`, heads by name, `user_id`, `item_id`, `day`,
+    `label.<name>`, and the numbers among the raw features as `item.<name>`, `user.<name>` and
+    `context.<name>`.
+    """
+    log = evaluation.log
+    columns: dict[str, Any] = {"row": log.row, **evaluation.predictions}
+    columns |= {
+        "user_id": [str(u) for u in log.user_id],
+        "item_id": [str(i) for i in log.item_id],
+        "day": log.day,
+    }
+    columns |= {f"label.{name}": label for name, label in log.labels.items()}
+    for side in ("item", "user", "context"):
+        for name, column in log.columns.get(side, {}).items():
+            numbers = _numbers(column)
+            if numbers is not None:
+                columns[f"{side}.{name}"] = numbers
+    return pl.DataFrame(columns).sort("row")
+
+
+def _numbers(column: NDArray[Any]) -> NDArray[np.float32] | None:
+    """A raw column of one number a row, or of texts that are all numbers (hour, tab)."""
+    if column.ndim != 1:
+        return None
+    try:
+        return np.array([np.nan if v is None else v for v in column.tolist()], np.float32)
+    except (TypeError, ValueError):
+        return None
 
 
 def write_json(evaluation: Evaluation, days: Days, path: Path) -> None:

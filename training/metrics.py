@@ -56,6 +56,62 @@ def predicted_over_observed(label: Array, score: Array) -> float:
     return float(score.sum() / observed) if observed else float("nan")
 
 
+def roc_curve(label: Array, score: Array) -> tuple[Array, Array]:
+    """(false, true) positive rates at every threshold between different scores, both from 0 to 1;
+    empty without both classes. The area under it is `auc`.
+    """
+    positive = (label > 0.5)[np.argsort(-score, kind="stable")]
+    if positive.all() or not positive.any():
+        return np.empty(0), np.empty(0)
+    last = np.flatnonzero(np.diff(np.sort(-score), append=np.inf))  # of each run of equal scores
+    true = np.concatenate([[0], np.cumsum(positive)[last]])
+    false = np.concatenate([[0], np.cumsum(~positive)[last]])
+    return false / false[-1], true / true[-1]
+
+
+def reliability(label: Array, score: Array, bins: int = 10) -> tuple[Array, Array, Array]:
+    """Mean prediction, mean label and rows of `bins` groups of equally many rows by prediction.
+
+    Equal predictions share a group, so there may be fewer, of unequal size.
+    """
+    order = np.argsort(score, kind="stable")
+    first_equal = np.searchsorted(score[order], score[order], side="left")
+    group = np.empty(len(score), np.int64)
+    group[order] = first_equal * bins // max(len(score), 1)
+    rows = np.bincount(group, minlength=bins)
+    held = rows > 0
+    predicted = np.bincount(group, weights=score, minlength=bins)[held] / rows[held]
+    observed = np.bincount(group, weights=label, minlength=bins)[held] / rows[held]
+    return predicted, observed, rows[held].astype(np.float64)
+
+
+def calibration_error(label: Array, score: Array) -> float:
+    """ECE: |mean prediction - mean label|, averaged over the rows' deciles by prediction."""
+    if not len(label):
+        return float("nan")
+    predicted, observed, rows = reliability(label, score)
+    return float(np.average(np.abs(predicted - observed), weights=rows))
+
+
+def ndcg(gain: Array, score: Array, group: NDArray, depth: int) -> float:
+    """Mean over groups of DCG over the best possible DCG of their first `depth` rows by score; ties
+    in the given order. Groups without gain are left out; NaN when all are.
+    """
+    if not len(gain):
+        return float("nan")
+    _, group = np.unique(group, return_inverse=True)
+    found = _dcg(gain, score, group, depth)
+    best = _dcg(gain, gain, group, depth)
+    return float(np.mean(found[best > 0] / best[best > 0])) if (best > 0).any() else float("nan")
+
+
+def top_rows(score: Array, group: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
+    """(N,) whether a row is among the first `depth` of its group by score, ties in the given
+    order.
+    """
+    return _places(score, group) < depth
+
+
 def mse(label: Array, score: Array) -> float:
     return float(np.mean((score - label) ** 2)) if len(label) else float("nan")
 
@@ -78,6 +134,20 @@ def xauc(label: Array, score: Array) -> float:
     both = label_rank * (int(score_rank.max()) + 1) + score_rank
     tied = _equal_pairs(score_rank) - _equal_pairs(both)
     return (_ascending_pairs(score_rank[order]) + tied / 2) / different
+
+
+def _dcg(gain: Array, score: Array, group: NDArray[np.int64], depth: int) -> Array:
+    place = _places(score, group)
+    return np.bincount(group, weights=np.where(place < depth, gain / np.log2(place + 2), 0.0))
+
+
+def _places(score: Array, group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each row's place in its group by descending score, from 0."""
+    order = np.lexsort((-score, group))
+    start = np.flatnonzero(np.diff(group[order], prepend=-1))
+    place = np.empty(len(score), np.int64)
+    place[order] = np.arange(len(score)) - np.repeat(start, np.diff(start, append=len(score)))
+    return place
 
 
 def _ascending_pairs(ranks: NDArray[np.int64]) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from service.contract.features import FeatureSchema
 from service.scoring.threads import cpu_budget
 from training.checkpoint import Position
+from training.checks import require_trainable
 from training.config.run import RunConfig
 from training.data.days import Days
 from training.data.log import Log, Reader
@@ -28,6 +29,7 @@ from training.rankers.build import build_ranker
 from training.rankers.heads import Heads, head_values
 from training.rankers.ranker import Ranker
 from training.reading import reader_for
+from training.report.of_run import Measured, measure, recording, report_run
 from training.scores import criterion, head_metrics, log_slices
 
 
@@ -48,6 +50,7 @@ class Published:
     version: int
     metrics: dict[str, float]
     record: dict[str, Any]  # a line for a file of runs
+    report: Path  # directory of the report
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,7 @@ class Learned:
     held_out: Dataset  # the validation rows, encoded
     epochs: int
     metrics: dict[str, float]  # of the best epoch of the search, on the validation rows
+    measured: Measured  # the same epoch for the report
     days: tuple[int, int]
     rows: int
 
@@ -84,6 +88,7 @@ def run(
     trained_s = time.monotonic() - started
     with console.status("exporting and publishing"):
         version = publish(finish(config, reader, places, learned), places.models, promote=promote)
+        report = report_run(config, places.runs, version, learned.measured, epochs=learned.epochs)
     for checkpoint in (places.runs / config.name).glob("*.safetensors"):
         checkpoint.unlink()
     record = {
@@ -103,7 +108,7 @@ def run(
         "commit": git_commit(),
         "metrics": learned.metrics,
     }
-    return Published(config.name, version, learned.metrics, record)
+    return Published(config.name, version, learned.metrics, record, report)
 
 
 def learn(
@@ -119,12 +124,18 @@ def learn(
         log = reader.read(places.data)
         train = log.of(config.data.train_days)
         valid = log.of(config.data.validate_days)
+        require_trainable(config, log, train, valid)
         schema = reader.features(train)
         data = build_dataset(schema, config.tasks, train)
         held_out = build_dataset(schema, config.tasks, valid)
     console.print(f"{train.rows:,} rows train, {valid.rows:,} validate", highlight=False)
     judge = _judge(config, valid, held_out)
     ranker, found = _fit(config, schema, data, places, console, judge, train_further=train_further)
+    with console.status("measuring"):
+        predictions = predict_heads(ranker, config, held_out)
+        measured = measure(
+            config, schema, ranker, predictions, data=data, validation=valid, held_out=held_out
+        )
     trained_on = train
     if config.train.refit and train_further:
         everything = Days(config.data.train_days.first, config.data.validate_days.last)
@@ -142,6 +153,7 @@ def learn(
         held_out=held_out,
         epochs=found.best_epoch,
         metrics=found.history[found.best_epoch - 1],
+        measured=measured,
         days=(int(trained_on.day.min()), int(trained_on.day.max())),
         rows=trained_on.rows,
     )
@@ -183,9 +195,13 @@ def _fit(
     start_at_base_rates(ranker, config.tasks, data)
     what = "search" if stop_after is None else "refit"
     checkpoint = places.runs / config.name / f"{what}.safetensors"
-    if checkpoint.exists():
+    resumed = checkpoint.exists()
+    if resumed:
         console.print(f"continuing from {checkpoint}", highlight=False)
-    with TerminalWatcher(what, stop_after or config.train.epochs, console) as watcher:
+    with (
+        TerminalWatcher(what, stop_after or config.train.epochs, console) as terminal,
+        recording(terminal, places.runs / config.name / what, resumed=resumed) as watcher,
+    ):
         position = fit(
             ranker,
             data,

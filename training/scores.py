@@ -9,16 +9,34 @@ from numpy.typing import NDArray
 from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
-from training.metrics import auc, grouped_auc, log_loss, mse, predicted_over_observed, xauc
+from training.metrics import (
+    auc,
+    calibration_error,
+    grouped_auc,
+    log_loss,
+    mse,
+    predicted_over_observed,
+    xauc,
+)
 
 Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
 _BY_KIND: dict[str, dict[str, Metric]] = {
-    "binary": {"auc": auc, "log_loss": log_loss, "ratio": predicted_over_observed},
-    "regression": {"mse": mse, "xauc": xauc, "ratio": predicted_over_observed},
+    "binary": {
+        "auc": auc,
+        "log_loss": log_loss,
+        "ratio": predicted_over_observed,
+        "ece": calibration_error,
+    },
+    "regression": {
+        "mse": mse,
+        "xauc": xauc,
+        "ratio": predicted_over_observed,
+        "ece": calibration_error,
+    },
 }
 _NAME = re.compile(r"(?P<head>[^.]+)\.(?P<metric>[^\[]+)\[(?P<space>.*)\]")
-_BETTER_WHEN_SMALLER = {"log_loss", "mse"}
+_BETTER_WHEN_SMALLER = {"log_loss", "mse", "ece"}
 
 
 def head_metrics(
@@ -92,6 +110,14 @@ def metrics_grid(
     return columns, rows
 
 
+def own_spaces(metrics: Iterable[str]) -> dict[str, str]:
+    """Head -> its own sample space: the one that it is measured on first."""
+    own: dict[str, str] = {}
+    for match in filter(None, map(_NAME.fullmatch, metrics)):
+        own.setdefault(match["head"], match["space"])
+    return own
+
+
 def log_slices(log: Log, conditions: Iterable[str]) -> dict[str, NDArray[np.bool_]]:
     """`tab=1` -> the rows whose raw value of `tab`, on whatever side, reads `1`."""
     found = {}
@@ -102,3 +128,21 @@ def log_slices(log: Log, conditions: Iterable[str]) -> dict[str, NDArray[np.bool
             raise DataError(f"slice {condition!r}: the log has no {name!r}")
         found[condition] = np.array([str(v) == value for v in columns[0].tolist()])
     return found
+
+
+def attribute_slices(log: Log, name: str, groups: int = 5) -> dict[str, NDArray[np.bool_]]:
+    """Rows by quantile of an item attribute, `videolen_s 7 to 18.5` (the upper edge included in the
+    last one only); {} where the log lacks it or it does not vary.
+    """
+    column = log.columns.get("item", {}).get(name)
+    if column is None:
+        return {}
+    values = np.asarray(column, np.float64)
+    known = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, groups + 1))) if len(known) else known
+    if len(edges) < 3:
+        return {}
+    last = len(edges) - 2
+    at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, last)
+    at[~np.isfinite(values)] = -1
+    return {f"{name} {edges[i]:.4g} to {edges[i + 1]:.4g}": at == i for i in range(last + 1)}

@@ -1,8 +1,10 @@
 """Runs as tables: a head on its own sample space, slices apart, one row a run."""
 
 import json
+import subprocess
+import sys
 
-from training.report import main, report
+from training.report.runs_table import main, report
 
 RUN = {
     "model": "a",
@@ -48,3 +50,10 @@ def test_the_command_that_wrote_the_file_stands_in_it(tmp_path):
     main(source, target)
     assert f"`python -m training.report {source} {target}`" in target.read_text()
     assert "| a/3 | ple | 1 | 4 | 154,071 | 12,345 | 61 | 80 | 2 |" in target.read_text()
+
+
+def test_the_module_is_the_command_that_stands_in_the_file(tmp_path):
+    source, target = tmp_path / "log.jsonl", tmp_path / "log.md"
+    source.write_text(json.dumps(RUN) + "\n")
+    subprocess.run([sys.executable, "-m", "training.report", source, target], check=True)
+    assert target.read_text().startswith("# Runs on log\n")

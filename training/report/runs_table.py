@@ -1,15 +1,15 @@
-"""Runs -> Markdown tables: `python -m training.report RUNS.jsonl TABLE.md`.
+"""A file of runs -> Markdown tables.
 
 A runs file is what `finerank train --record` appends to, one JSON object a run.
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.scores import metrics_grid
+from training.report.page import markdown_table
+from training.scores import metrics_grid, own_spaces
 
 Run = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ def report(runs: Sequence[Run], *, title: str, command: str) -> str:
         "commit": lambda r: r["commit"][:12],
     }
     rows = [[_name(run), *(show(run) for show in described.values())] for run in runs]
-    lines += ["", "## Runs", "", *_markdown(["model", *described], rows)]
+    lines += ["", "## Runs", "", *markdown_table(["model", *described], rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +55,7 @@ def _table(runs: Sequence[Run], metrics: Sequence[str], *, sliced: bool) -> list
         [_name(run), *(f"{values[n]:.4f}" if n in values else "" for n in names)]
         for run, values in zip(runs, found, strict=True)
     ]
-    return _markdown(
+    return markdown_table(
         ["model", *(f"{head} {metric} [{space}]" for head, metric, space in names)], rows
     )
 
@@ -64,9 +64,7 @@ def _of_own_space(
     run: Run, metrics: Sequence[str], *, sliced: bool
 ) -> dict[tuple[str, str, str], float]:
     _, rows = metrics_grid(run["metrics"])
-    own: dict[str, str] = {}
-    for head, space in rows:
-        own.setdefault(head, space)
+    own = own_spaces(run["metrics"])
     return {
         (head, metric, space): values[metric]
         for (head, space), values in rows.items()
@@ -80,19 +78,7 @@ def _name(run: Run) -> str:
     return f"{run['model']}/{run['version']}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        "| --- " * len(head) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-
-
 def main(source: Path, target: Path) -> None:
     runs = [json.loads(line) for line in source.read_text().splitlines() if line]
     command = f"python -m training.report {source} {target}"
     target.write_text(report(runs, title=f"Runs on {source.stem}", command=command))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

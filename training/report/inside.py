@@ -1,0 +1,132 @@
+"""What only the network shows: how tasks mix experts, and how far their gradients disagree."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.dataset import Dataset
+from training.objective import Objective
+from training.rankers.ranker import Ranker
+from training.report.document import Conflict, Mixture
+
+MINIBATCHES = 16
+ROWS = 20_000  # whose mixtures are averaged
+_OF_ONE_TASK = {"towers", "auxiliary", "linear"}  # parts of a ranker that no two tasks share
+_LARGEST = 200_000_000  # weights * tasks whose gradients are held at once: about a gigabyte
+
+
+def utilisation(ranker: Ranker, data: Dataset, rows: int = ROWS) -> dict[str, dict[str, Mixture]]:
+    """Level -> task -> mean and deviation of its gate's weights over the first `rows` rows.
+
+    A trunk that mixes experts says so by `mixtures(x)`, level -> (B, T, P), and `pools`, level ->
+    the names of its P experts; any other trunk gives {}. An expert that is not in a task's pool
+    has weight 0 on every row and is left out of its mixture.
+    """
+    mixtures = getattr(ranker.trunk, "mixtures", None)
+    if mixtures is None:
+        return {}
+    ranker.eval()
+    sums: dict[str, list[Tensor]] = {}
+    done = 0
+    seen: list[tuple[Any, ...]] = []
+    hook = ranker.trunk.register_forward_pre_hook(lambda _, given: seen.append(given))
+    with torch.inference_mode(), hook:
+        for inputs in data.in_order(2048):
+            ranker(inputs)
+            for level, weights in mixtures(*seen[0]).items():
+                weights = weights.double()
+                moments = torch.stack([weights.sum(0), weights.square().sum(0)])
+                sums.setdefault(level, []).append(moments)
+            seen.clear()
+            done += len(next(iter(inputs.values())))
+            if done >= rows:
+                break
+    pools = ranker.trunk.pools
+    return {
+        level: _mixtures(torch.stack(parts).sum(0) / done, pools[level], ranker.tasks)
+        for level, parts in sums.items()
+    }
+
+
+def gradient_conflicts(
+    ranker: Ranker,
+    objective: Objective,
+    data: Dataset,
+    *,
+    minibatch: int,
+    seed: int,
+    minibatches: int = MINIBATCHES,
+) -> tuple[Conflict, ...]:
+    """Cosine of every two tasks' gradients, apart for each part of the ranker that tasks share,
+    over some minibatches.
+
+    Only weights that both losses reach count: a bank of experts holds every task's own in one
+    tensor. Nothing is returned for a part whose gradients would not fit into about a gigabyte.
+    """
+    ranker.eval()
+    cosines: dict[tuple[str, tuple[str, str]], list[float]] = {}
+    for at, batch in enumerate(data.minibatches(minibatch, seed=seed, epoch=0)):
+        if at == minibatches:
+            break
+        for part, module in ranker.named_children():
+            if part in _OF_ONE_TASK:
+                continue
+            weights = [w for w in module.parameters() if w.requires_grad]
+            if not weights or sum(w.numel() for w in weights) * len(objective.names) > _LARGEST:
+                continue
+            for pair, cosine in _cosines(ranker, objective, batch, weights).items():
+                cosines.setdefault((part, pair), []).append(cosine)
+    return tuple(
+        _conflict(part, pair, torch.tensor(values, dtype=torch.float64))
+        for (part, pair), values in sorted(cosines.items(), key=lambda item: item[0][0])
+    )
+
+
+def _cosines(
+    ranker: Ranker, objective: Objective, batch: Dataset, weights: list[Tensor]
+) -> dict[tuple[str, str], float]:
+    losses = objective.losses(ranker(batch.inputs), batch.labels, batch.spaces)
+    gradients = {
+        name: torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        for name, loss in losses.items()
+        if loss.requires_grad
+    }
+    found = {}
+    for one, other in combinations(gradients, 2):
+        inner = torch.zeros(3, dtype=torch.float64)  # a.b, a.a, b.b
+        for a, b in zip(gradients[one], gradients[other], strict=True):
+            if a is not None and b is not None:
+                both = (a != 0) & (b != 0)
+                a, b = a[both].double(), b[both].double()
+                inner += torch.stack([a @ b, a @ a, b @ b])
+        if inner[1] > 0 and inner[2] > 0:
+            found[one, other] = (inner[0] / (inner[1] * inner[2]).sqrt()).item()
+    return found
+
+
+def _conflict(part: str, tasks: tuple[str, str], cosines: Tensor) -> Conflict:
+    return Conflict(
+        part=part,
+        tasks=tasks,
+        cosine=cosines.mean().item(),
+        deviation=cosines.std(correction=0).item(),
+        opposed=(cosines < 0).double().mean().item(),
+        minibatches=len(cosines),
+    )
+
+
+def _mixtures(moments: Tensor, pool: Sequence[str], tasks: Sequence[str]) -> Mapping[str, Mixture]:
+    mean, square = moments
+    deviation = (square - mean**2).clamp(min=0).sqrt()
+    found = {}
+    for at, task in enumerate(tasks):
+        used = [p for p in range(len(pool)) if mean[at, p] > 0]
+        found[task] = Mixture(
+            experts=tuple(pool[p] for p in used),
+            mean=tuple(mean[at, p].item() for p in used),
+            deviation=tuple(deviation[at, p].item() for p in used),
+        )
+    return found
