@@ -112,8 +112,8 @@ class Layout:
         ]
         return torch.cat([*ranges, torch.empty(0, dtype=torch.int64)])
 
-    def with_cross(self, name: str, width: int) -> "Layout":
+    def with_cross(self, name: str, width: int, *, embedded: bool = False) -> "Layout":
         """As `Blocks.with_cross`, under a name of its own."""
         if any(field.name == name for field in self.fields):
             raise UnknownField(f"two features or input blocks are named {name!r}")
-        return Layout((*self.fields, Field(name, width, "cross", embedded=False)))
+        return Layout((*self.fields, Field(name, width, "cross", embedded)))

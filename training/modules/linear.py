@@ -13,24 +13,54 @@ class BlockLinear(nn.Module):
 
     The three matrices are row ranges of one `weight` (D, G * H): training runs a single GEMM, and
     `parts` gives the summands, which is where a served graph is cut.
+
+    Args:
+        detached: send no gradient back into the input.
     """
 
-    def __init__(self, widths: Widths, groups: int, width_out: int, *, bias: bool = True) -> None:
+    def __init__(
+        self,
+        widths: Widths,
+        groups: int,
+        width_out: int,
+        *,
+        bias: bool = True,
+        detached: bool = False,
+    ) -> None:
         super().__init__()
+        self.detached = detached
+        self.register_buffer("columns", None, persistent=False)
         self.widths, self.groups, self.width_out = widths, groups, width_out
         self.weight = nn.Parameter(torch.empty(widths.total, groups * width_out))
         self.bias = nn.Parameter(torch.zeros(groups * width_out)) if bias else None
         _init(self.weight, fan_in=widths.total)
 
+    def read_only(self, columns: Tensor) -> None:
+        """Read these columns (D') of the input and no others, with new weights (D', G * H)."""
+        self.columns = columns
+        self.weight = nn.Parameter(self.weight.new_empty(len(columns), self.weight.shape[1]))
+        _init(self.weight, fan_in=len(columns))
+
+    @property
+    def whole_weight(self) -> Tensor:
+        """The weight of every column of the input (D, G * H): 0 where it is not read."""
+        if self.columns is None:
+            return self.weight
+        whole = self.weight.new_zeros(self.widths.total, self.weight.shape[1])
+        return whole.index_copy(0, self.columns, self.weight)
+
     def forward(self, x: Blocks) -> Tensor:
-        out = x.whole @ self.weight
+        read = x.whole.detach() if self.detached else x.whole
+        if self.columns is not None:
+            read = read.index_select(1, self.columns)
+        out = read @ self.weight
         if self.bias is not None:
             out = out + self.bias
         return out.unflatten(1, (self.groups, self.width_out))
 
     def parts(self, x: Blocks) -> tuple[Tensor, Tensor, Tensor]:
         """The summands (W_u u + b, W_i i, W_x x), each (B, G, H)."""
-        of_user, of_item, of_cross = self.weight.split(self.widths, dim=0)
+        of_user, of_item, of_cross = self.whole_weight.split(self.widths, dim=0)
         user = x.user @ of_user
         if self.bias is not None:
             user = user + self.bias
