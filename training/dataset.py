@@ -70,7 +70,7 @@ def build_dataset(
     for at, task in enumerate(tasks):
         label, spaces[:, at] = label_and_space(task, log)
         labels[:, at] = np.where(spaces[:, at], label, 0)
-        _require_reachable(task, labels[:, at])
+        _require_reachable(task, labels[:, at], log)
     return Dataset(
         {name: torch.from_numpy(block) for name, block in inputs.items()},
         torch.from_numpy(labels),
@@ -91,11 +91,13 @@ def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
     return label, log.spaces[task.space] & ~np.isnan(label)
 
 
-def _require_reachable(task: Task, label: NDArray[np.float32]) -> None:
+def _require_reachable(task: Task, label: NDArray[np.float32], log: Log) -> None:
     """A head is a sigmoid: a label beyond 0 … 1 would train it towards nothing it can say."""
-    least, most = label.min(initial=0), label.max(initial=0)
-    if least < 0 or most > 1:
+    beyond = (label < 0) | (label > 1)
+    if beyond.any():
+        first = int(beyond.argmax())
+        place = log.origin.place(task.label, int(log.row[first]))
         raise DataError(
-            f"task {task.name}: label {task.label!r} goes from {least:g} to {most:g}, and a head"
-            " lies in 0 … 1: clip it, or set at_least"
+            f"task {task.name}: label {task.label!r} goes from {label.min():g} to {label.max():g},"
+            f" and a head lies in 0 … 1: clip it, or set at_least (first at {place})"
         )

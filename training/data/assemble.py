@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.contract.features import Side
 from training.data.config import ColumnsConfig, FeatureColumn
 from training.data.errors import DataError
+from training.data.log import Origin
 from training.data.tables import DAY, ID, ITEM, ORDER, ROW, USER, Table, Tables
 from training.data.typed import label_values, typed
 
@@ -30,6 +31,7 @@ class Assembled:
     sides: Mapping[Side, pl.DataFrame]
     labels: Mapping[str, NDArray[np.float64]]  # NaN where undefined
     spaces: Mapping[str, NDArray[np.bool_]]
+    origin: Origin
 
     def positive(self, label: str) -> NDArray[np.bool_]:
         """(N,) where that label is known and above 0."""
@@ -69,7 +71,8 @@ def assemble(tables: Tables, mapping: ColumnsConfig) -> Assembled:
     for label in mapping.labels:
         if label.space is not None:
             labels[label.name] = np.where(spaces[label.space], labels[label.name], np.nan)
-    return Assembled(mapping, frame, sides, labels, spaces)
+    origin = Origin(tables.log.source, {label.name: label.source for label in mapping.labels})
+    return Assembled(mapping, frame, sides, labels, spaces, origin)
 
 
 def raw_column(feature: FeatureColumn, values: pl.Series, days: pl.Series) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """The log as training sees it: one row an impression, raw values by side, labels and spaces."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +10,30 @@ from numpy.typing import NDArray
 
 from service.contract.features import FeatureSchema, Side
 from training.data.days import Days
+from training.data.tables import Source
 
 Record = dict[str, Any]  # {"id": ..., feature: raw value, map: {key: [numbers]}}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The files that a log was read from, and the column that each label was read from."""
+
+    source: Source | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, label: str, row: int) -> str:
+        """Where the label of a row of the log stands: file, column and row there."""
+        column = self.columns.get(label, label)
+        if self.source is None:
+            return f"column {column!r}, row {row}"
+        file, row_there = self.source.place(row)
+        return f"{file}, column {column!r}, row {row_there}"
+
+    def column(self, label: str) -> str:
+        """The files and the column that a label stands in."""
+        column = f"column {self.columns.get(label, label)!r}"
+        return column if self.source is None else f"{self.source}, {column}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +51,7 @@ class Log:
     columns: Mapping[Side, Mapping[str, NDArray[Any]]]
     labels: Mapping[str, NDArray[np.float32]]
     spaces: Mapping[str, NDArray[np.bool_]]
+    origin: Origin = Origin()
 
     @property
     def rows(self) -> int:

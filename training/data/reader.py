@@ -79,4 +79,5 @@ def log_of(assembled: Assembled, history: HistoryConfig, chosen: FeaturesConfig)
         columns=columns,
         labels={name: values.astype(np.float32) for name, values in labels.items()},
         spaces=dict(assembled.spaces),
+        origin=assembled.origin,
     )

@@ -145,6 +145,9 @@ def label_values(table: Table, label: LabelColumn) -> NDArray[np.float64]:
             rule = f"is no value of the label {label.name!r} (known: {', '.join(known)})"
             _refuse(raw, ~text.is_in(known), table.source, label.source, rule)
         return (text == label.equals).cast(pl.Float64).to_numpy().copy()
+    if raw.dtype.is_float():
+        rule = f"is no value of the label {label.name!r}: leave undefined cells empty"
+        _refuse(raw, raw.is_nan(), table.source, label.source, rule)
     values = numeric(raw, table.source, label.source).fill_null(np.nan).to_numpy().copy()
     if label.at_least is not None:
         return np.where(np.isnan(values), np.nan, values >= label.at_least)
