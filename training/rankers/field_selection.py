@@ -23,7 +23,7 @@ class FieldSelection(nn.Module):
 
     def __init__(self, layout: Layout, trunk: nn.Module, *, tasks: int) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk, self.tasks = trunk, tasks
         self.select = BlockLinear(layout.widths, tasks + 1, len(layout.fields), bias=False)
         nn.init.zeros_(self.select.weight)
         self.softmax = nn.Softmax(dim=-1)
@@ -45,4 +45,5 @@ class FieldSelection(nn.Module):
     def mixtures(self, x: Blocks) -> dict[str, Tensor]:
         """The trunk's mixtures, and every task's weights of the fields: "fields" -> (B, T, F)."""
         found = watch(self.gates, lambda: self(x))
-        return found | {"fields": found["fields"][:, :-1]}
+        found["fields"] = found["fields"][:, :-1]
+        return {name: weights.expand(-1, self.tasks, -1) for name, weights in found.items()}

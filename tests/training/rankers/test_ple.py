@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.training.rankers.trunks import HIDDEN, blocks, changed_by, made
 from training.modules.blocks import Blocks, Widths
 from training.rankers.ple import PLE
 
@@ -65,3 +66,22 @@ def test_parameters_are_counted_by_the_papers_formula(levels, own, shared):
         expected += (tasks * own + shared) * expert + tasks * width * (own + shared)
         expected += width * (tasks * own + shared) if level < levels else 0
     assert sum(p.numel() for p in ple.parameters()) == expected
+
+
+def test_a_step_of_one_tasks_loss_leaves_the_other_tasks_top_level_as_it_was():
+    trunk = made(PLE(WIDTHS, tasks=2, levels=2, own=1, shared=1, hidden=HIDDEN))
+    before = trunk.levels[1].own.first.weight[1].clone()
+    names = changed_by(trunk, lambda t: t(blocks())[:, 0].square().sum())
+    assert names == set(trunk.state_dict())  # every bank holds something of task A
+    assert torch.equal(trunk.levels[1].own.first.weight[1], before)
+
+
+@pytest.mark.parametrize("frozen", ["gate", "own", "shared"])
+def test_a_step_changes_nothing_that_is_frozen(frozen):
+    trunk = made(PLE(WIDTHS, tasks=2, levels=2, own=1, shared=1, hidden=HIDDEN))
+    kept = {name for name, _ in trunk.named_parameters() if name.split(".")[2] == frozen}
+    for name, parameter in trunk.named_parameters():
+        parameter.requires_grad_(name not in kept)
+    changed = changed_by(trunk, lambda t: t(blocks()).square().sum())
+    assert kept
+    assert changed == set(trunk.state_dict()) - kept
