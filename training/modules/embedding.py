@@ -97,7 +97,8 @@ class FeatureEmbedding(nn.Module):
     def _side(self, side: Side, inputs: Mapping[str, Tensor], lists: dict[str, Listed]) -> Tensor:
         if side not in self.sides:
             some = next(iter(inputs.values()))
-            return self.table.new_zeros(some.shape[0], 0)
+            like = next(iter(self.sides.values())).mean
+            return like.new_zeros(some.shape[0], 0)
         part = self.sides[side]
         ids, values = inputs.get(f"{side}_ids"), inputs.get(f"{side}_values")
         return part(self.lookup, ids, values, lists)

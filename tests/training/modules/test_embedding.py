@@ -140,3 +140,42 @@ def test_a_schema_may_have_nothing_on_a_side():
 def test_value_columns_are_named_by_feature_and_lookup_column():
     assert value_columns(SCHEMA, "item") == ["price", "constant"]
     assert value_columns(SCHEMA, "cross") == ["pair.rate", "pair.n"]
+
+
+@pytest.mark.parametrize("kind", ["sum", "max"])
+def test_a_list_is_pooled_as_configured(kind):
+    embedding = _embedding(pooling={"recent": kind})
+    rows = embedding.table[[6 + 1, 6 + 2]]
+    pooled = rows.sum(dim=0) if kind == "sum" else rows.amax(dim=0)
+    torch.testing.assert_close(embedding(_inputs()).user[0, 4:8], pooled)
+    assert torch.equal(embedding(_inputs()).item, _embedding()(_inputs()).item)
+
+
+def test_an_unpooled_list_is_handed_on_with_what_is_present():
+    embedding = _embedding(unpooled=["recent"])
+    x = embedding(_inputs(2))
+    assert embedding.widths == (8, 14, 2)
+    assert x.user.shape == (2, 8)
+    rows, present = x.lists["recent"]
+    assert torch.equal(rows[0], embedding.table[[6 + 1, 6 + 2, 6]])
+    assert present.tolist() == [[True, True, False]] * 2
+
+
+def test_an_unpooled_list_is_pooled_too_where_pooling_names_it():
+    embedding = _embedding(unpooled=["recent"], pooling={"recent": "mean"})
+    x = embedding(_inputs())
+    assert torch.equal(x.whole, _embedding()(_inputs()).whole)
+    assert list(x.lists) == ["recent"]
+
+
+def test_the_layout_names_the_columns_in_their_order():
+    embedding = _embedding()
+    names = [field.name for field in embedding.layout.fields]
+    assert names == [
+        *("user_id", "recent", "tab"),
+        *("item_id", "brand", "tags", "price", "constant"),
+        *("pair.rate", "pair.n"),
+    ]
+    x, layout = embedding(_inputs()), embedding.layout
+    columns = layout.columns(layout.select(["brand"]))
+    assert torch.equal(x.whole[0, columns], embedding.table[15 + 1])

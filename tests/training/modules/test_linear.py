@@ -39,3 +39,36 @@ def test_a_group_linear_is_a_loop_over_groups(rows):
     x = torch.randn(rows, 3, 5, dtype=torch.float64)
     expected = [x[:, g] @ layer.weight[g] + layer.bias[g] for g in range(3)]
     torch.testing.assert_close(layer(x), torch.stack(expected, dim=1), rtol=0, atol=1e-12)
+
+
+def test_a_layer_that_reads_some_columns_is_the_whole_one_with_zero_weight_elsewhere():
+    layer, x = BlockLinear(WIDTHS, 2, 6).double(), _blocks(7)
+    columns = torch.tensor([0, 4, 7, 11])
+    layer.read_only(columns)
+    assert layer.weight.shape == (4, 12)
+    whole = torch.zeros(WIDTHS.total, 12, dtype=torch.float64)
+    whole[columns] = layer.weight
+    expected = (x.whole @ whole + layer.bias).unflatten(1, (2, 6))
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(sum(layer.parts(x)), expected, rtol=0, atol=1e-12)
+
+
+def test_columns_that_are_not_read_get_no_gradient():
+    layer = BlockLinear(WIDTHS, 2, 6).double()
+    layer.read_only(torch.tensor([1, 5]))
+    item = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    x = _blocks(7)
+    layer(Blocks(x.user, item, x.cross)).square().sum().backward()
+    assert item.grad[:, 0].all()
+    assert not item.grad[:, 1:].any()
+
+
+def test_a_detached_layer_learns_but_sends_nothing_back():
+    layer = BlockLinear(WIDTHS, 2, 6, detached=True).double()
+    item = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    x = _blocks(7)
+    blocks = Blocks(x.user, item, x.cross)
+    torch.testing.assert_close(layer(blocks), sum(layer.parts(blocks)), rtol=0, atol=1e-12)
+    layer(blocks).square().sum().backward()
+    assert item.grad is None
+    assert layer.weight.grad.any()
