@@ -206,9 +206,13 @@ class FeatureSchema(_Strict):
     def vocabularies(self) -> dict[str, dict[str, int] | int]:
         """Id feature -> {value: id}, or its number of hash buckets; shared: the same object."""
         own: dict[str, dict[str, int] | int] = {}
+        listed: dict[tuple[str, ...], dict[str, int]] = {}  # equal ones once: caches are small
         for f in self.features:
             if isinstance(f, IdFeature) and f.vocabulary is not None:
-                own[f.name] = {value: id_ for id_, value in enumerate(f.vocabulary, start=1)}
+                if f.vocabulary not in listed:
+                    ids = {value: id_ for id_, value in enumerate(f.vocabulary, start=1)}
+                    listed[f.vocabulary] = ids
+                own[f.name] = listed[f.vocabulary]
             elif isinstance(f, IdFeature) and f.hash_buckets is not None:
                 own[f.name] = f.hash_buckets
         for f in self.features:

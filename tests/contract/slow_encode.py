@@ -1,20 +1,17 @@
-"""Raw values -> the model's arrays: the one transform that training and serving both call.
+"""The oracle of encoding: every value looked at alone, as encoding was written before it was quick.
 
-Every function is pure. What is defaulted, unknown or out of vocabulary is counted, never silent;
-a value that its feature cannot take raises `EncodeError` with feature, row and value.
+What `service.contract.encode` gives, counts and refuses must be what this does, for any input.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.encode import Array, Column, Columns, Counts
 from service.contract.errors import EncodeError
 from service.contract.features import (
     SIDES,
@@ -26,34 +23,8 @@ from service.contract.features import (
     Side,
 )
 
-Array = NDArray[Any]
-Column = Sequence[Any] | Array  # one raw value per row; None is absent
-Columns = Mapping[str, Column]
-
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _ABSENT_ID = -1  # a marker while encoding; never leaves this file
-
-
-@dataclass
-class Counts:
-    """What encoding met, by name: values defaulted, out of vocabulary, and of no feature."""
-
-    defaulted: Counter[str] = field(default_factory=Counter)
-    out_of_vocabulary: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)
-
-
-def encode_rows(
-    schema: FeatureSchema,
-    columns: Mapping[Side, Columns],
-    rows: int,
-    counts: Counts | None = None,
-) -> dict[str, Array]:
-    """Encode impressions: all blocks have `rows` rows; lookups come joined, by their own names."""
-    blocks: dict[str, Array] = {}
-    for side in SIDES:
-        blocks |= encode_side(schema, side, columns.get(side, {}), rows, counts)
-    return blocks
 
 
 def encode_request(
@@ -220,7 +191,7 @@ def _entry(feature: Lookup, row: int, entry: Any) -> Array:
     )
     try:
         values = np.array(entry, np.float64)
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, OverflowError) as err:
         raise wrong from err
     if values.shape != (feature.width,) or not (np.abs(values) <= FLOAT32_MAX).all():
         raise wrong

@@ -1,0 +1,150 @@
+"""Columns of categories, sets and sequences -> int32 ids; 0 is out of vocabulary, or nothing.
+
+Whole columns go through one dictionary pass each; only what that does not find is looked at alone.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain, islice, repeat
+from typing import Any
+
+import numpy as np
+
+from service.contract.encode.columns import Array, Column, Columns, Counts, column_of, text_of
+from service.contract.errors import EncodeError
+from service.contract.features import Categorical, FeatureSchema, Side
+
+Vocabulary = dict[str, int] | int  # value -> id, or a number of hash buckets
+
+_NOT_FOUND = -1  # a marker while encoding; never leaves this file
+_LISTS = {list, tuple, type(None)}
+
+
+def encode_ids(
+    schema: FeatureSchema, side: Side, columns: Columns, rows: int, counts: Counts
+) -> Array:
+    """The block `<side>_ids`, (rows, K) int32."""
+    if rows == 1:
+        return _one_row(schema, side, columns, counts)
+    ids = np.zeros((rows, schema.ids_width(side)), np.int32)
+    at = 0
+    for feature in schema.id_features(side):
+        column = column_of(columns, feature.name, rows)
+        vocabulary = schema.vocabularies[feature.name]
+        if isinstance(feature, Categorical):
+            ids[:, at] = _categories(feature, vocabulary, column, rows, counts)
+        elif column is None:
+            counts.defaulted[feature.name] += rows
+        else:
+            _fill_lists(ids[:, at : at + feature.ids], feature.name, vocabulary, column, counts)
+        at += feature.ids
+    return ids
+
+
+def _one_row(schema: FeatureSchema, side: Side, columns: Columns, counts: Counts) -> Array:
+    """The same for one row: a user has many features, and an array for each would cost most."""
+    ids: list[int] = []
+    for feature in schema.id_features(side):
+        column = column_of(columns, feature.name, 1)
+        vocabulary = schema.vocabularies[feature.name]
+        value = None
+        if column is not None:
+            value = column.tolist()[0] if isinstance(column, np.ndarray) else column[0]
+        if isinstance(feature, Categorical):
+            ids.append(_category(feature, vocabulary, 0, value, counts))
+        else:
+            found = _list(feature.name, vocabulary, feature.ids, 0, value, counts)
+            ids += found
+            ids += [0] * (feature.ids - len(found))
+    return np.array([ids], np.int32)
+
+
+def _categories(
+    feature: Categorical, vocabulary: Vocabulary, column: Column | None, rows: int, counts: Counts
+) -> Array | int:
+    if column is None:
+        counts.defaulted[feature.name] += rows
+        return _default(feature, vocabulary)
+    values: Sequence[Any] = column.tolist() if isinstance(column, np.ndarray) else column
+    ids = _found(vocabulary, values)
+    for row in np.flatnonzero(ids == _NOT_FOUND).tolist():
+        ids[row] = _category(feature, vocabulary, row, values[row], counts)
+    return ids
+
+
+def _found(vocabulary: Vocabulary, values: Sequence[Any]) -> Array:
+    """The ids of those values that are strings of the vocabulary; `_NOT_FOUND` for the others."""
+    try:
+        if isinstance(vocabulary, dict):
+            known = map(vocabulary.get, values, repeat(_NOT_FOUND))
+            return np.fromiter(known, np.int32, len(values))
+        if set(map(type, values)) <= {str}:
+            return np.fromiter(map(_hashed, values, repeat(vocabulary)), np.int32, len(values))
+    except TypeError:  # one that cannot be hashed
+        pass
+    return np.full(len(values), _NOT_FOUND, np.int32)
+
+
+def _category(
+    feature: Categorical, vocabulary: Vocabulary, row: int, value: Any, counts: Counts
+) -> int:
+    if value is None:
+        counts.defaulted[feature.name] += 1
+        return _default(feature, vocabulary)
+    return _id_of(feature.name, vocabulary, row, value, counts)
+
+
+def _default(feature: Categorical, vocabulary: Vocabulary) -> int:
+    return 0 if feature.default is None else _id_of_text(vocabulary, feature.default)
+
+
+def _fill_lists(
+    ids: Array, name: str, vocabulary: Vocabulary, column: Column, counts: Counts
+) -> None:
+    """Write the ids of lists into a block (rows, places) of zeros."""
+    places = ids.shape[1]
+    if set(map(type, column)) <= _LISTS:
+        lists = [() if values is None else values[:places] for values in column]
+        flat = list(chain.from_iterable(lists))
+        if type(None) not in set(map(type, flat)):  # null takes no place: others move up
+            counts.defaulted[name] += sum(values is None for values in column)
+            lengths = np.fromiter(map(len, lists), np.intp, len(lists))
+            found = _found(vocabulary, flat)
+            missing = np.flatnonzero(found == _NOT_FOUND)
+            rows = np.searchsorted(lengths.cumsum(), missing, side="right")
+            for at, row in zip(missing.tolist(), rows.tolist(), strict=True):
+                found[at] = _id_of(name, vocabulary, row, flat[at], counts)
+            ids[np.arange(places) < lengths[:, None]] = found
+            return
+    for row, values in enumerate(column):
+        listed = _list(name, vocabulary, places, row, values, counts)
+        ids[row, : len(listed)] = listed
+
+
+def _list(
+    name: str, vocabulary: Vocabulary, places: int, row: int, values: Any, counts: Counts
+) -> list[int]:
+    if values is None:
+        counts.defaulted[name] += 1
+        return []
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise EncodeError(name, row, values, "is not a list of strings")
+    present = (value for value in values if value is not None)
+    return [_id_of(name, vocabulary, row, value, counts) for value in islice(present, places)]
+
+
+def _id_of(name: str, vocabulary: Vocabulary, row: int, value: Any, counts: Counts) -> int:
+    found = _id_of_text(vocabulary, text_of(name, row, value))
+    if found == 0:
+        counts.out_of_vocabulary[name] += 1
+    return found
+
+
+def _id_of_text(vocabulary: Vocabulary, text: str) -> int:
+    return vocabulary.get(text, 0) if isinstance(vocabulary, dict) else _hashed(text, vocabulary)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hashed(text: str, buckets: int) -> int:
+    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % buckets
