@@ -13,6 +13,7 @@ from service.contract.manifest import Parity
 from service.scoring.graphs import WholeGraph
 from service.scoring.session import Session
 from training.export_cut import Cut, export_cut
+from training.matrices import as_matrices
 from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
 
@@ -51,11 +52,15 @@ def export_graph(heads: Heads, schema: FeatureSchema, inputs: Mapping[str, Array
     model = to_onnx(heads, blocks, list(heads.heads))
     check_size(model.ByteSize())
     content = model.SerializeToString()
-    session = Session(content)
-    whole = WholeGraph(session, schema, heads.heads)
+    whole = WholeGraph(Session(content), schema, heads.heads)
     parity = _measure(heads, whole, schema, inputs)
     check_parity(parity)
     parts = export_cut(heads, schema, whole, inputs)
+    if not parts.files:  # then this is the graph that is served
+        content = as_matrices(model).SerializeToString()
+        whole = WholeGraph(Session(content), schema, heads.heads)
+        parity = _measure(heads, whole, schema, inputs)
+        check_parity(parity)
     opset = next(o.version for o in model.opset_import if o.domain == "")
     return Graph(content, opset, parity, parts)
 

@@ -21,6 +21,7 @@ from service.scoring.graphs import (
     WholeGraph,
 )
 from service.scoring.session import Session
+from training.matrices import as_matrices
 from training.rankers.cut import CutHeads, NotCut, cut
 from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
@@ -73,6 +74,7 @@ def _export(parts: CutHeads, schema: FeatureSchema) -> dict[str, bytes]:
         ITEM_FILE: to_onnx(parts.item, item, [ITEM_PART]),
         RANK_FILE: to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART]),
     }
+    models[RANK_FILE] = as_matrices(models[RANK_FILE], one_row=[USER_PART])
     return {name: model.SerializeToString() for name, model in models.items()}
 
 
