@@ -47,6 +47,11 @@ TRUNKS = [
     {"kind": "mmoe", "experts": 2, "hidden": [16, 8]},
     {"kind": "cgc", "own": 1, "shared": 2, "hidden": [16, 8]},
     {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [16, 8]},
+    {"kind": "omoe", "experts": 2, "hidden": [16, 8]},
+    {"kind": "ml-mmoe", "levels": 2, "experts": 2, "hidden": [16, 8]},
+    {"kind": "aitm", "hidden": [16, 8]},
+    {"kind": "adatt", "levels": 2, "own": 2, "hidden": [16, 8]},
+    {"kind": "cgc", "own": 1, "shared": 2, "hidden": [16, 8], "gate": "attention"},
 ]
 ROWS = 9
 
@@ -87,7 +92,7 @@ def apart(heads, schema=SCHEMA):
     return parts.rank(user, item, *(x[name] for name in parts.rank.inputs))
 
 
-@pytest.mark.parametrize("trunk", TRUNKS, ids=lambda trunk: trunk["kind"])
+@pytest.mark.parametrize("trunk", TRUNKS, ids=lambda trunk: f"{trunk['kind']} {trunk.get('gate')}")
 @pytest.mark.parametrize("linear", [True, False])
 def test_three_modules_give_the_heads_of_the_whole_ranker(trunk, linear):
     heads = made(trunk, linear=linear)
@@ -136,6 +141,25 @@ def test_trunk_that_mixes_sides_earlier_is_not_cut():
     heads.ranker.trunk = _EarlyMix(heads.ranker.trunk)
     with pytest.raises(NotCut, match=r"^not cut: the trunk reads 'user' of the embedded blocks"):
         cut(heads, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "reason"),
+    [
+        (
+            {"kind": "stem", "own": 1, "shared": 1, "hidden": [8]},
+            "^not cut: no layer reads the embedded blocks side by side",
+        ),
+        (
+            {"kind": "mmoe", "experts": 2, "hidden": [8], "gate": "feature-selection"},
+            "^not cut: the trunk reads 'whole' of the embedded blocks before its first layers",
+        ),
+    ],
+    ids=["stem", "feature-selection"],
+)
+def test_trunk_whose_experts_read_no_plain_columns_is_not_cut(trunk, reason):
+    with pytest.raises(NotCut, match=reason):
+        cut(made(trunk, linear=False), SCHEMA)
 
 
 @pytest.mark.parametrize(
