@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command()(train)
     app.command()(export)
     app.command()(evaluate)
+    app.command()(compare)
     groups = {group.name: group.typer_instance for group in app.registered_groups}
     features = groups.get("features")
     if features is None:
@@ -123,6 +124,20 @@ def evaluate(
             console.print(f"report: {report / 'index.html'}", highlight=False)
 
 
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Directories with a report: runs/NAME/VERSION/report …")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory of the page.")] = Path("comparison"),
+) -> None:
+    """Compare the reports of several runs: a table of differences, curves overlaid."""
+    with _said_plainly():
+        from training.report.comparison import compare as comparison
+
+        comparison(runs).write(out)
+        Console().print(f"comparison: {out / 'index.html'}", highlight=False)
+
+
 def build_features(
     config: Config,
     data: Data,
@@ -160,6 +175,8 @@ def _run(
         loaded = load_config(config, overrides)
         places = Places(data=data, models=models, runs=runs)
         published = run(loaded, places, console, promote=promote, train_further=train_further)
+        if published is None:  # the first process of torchrun says and writes it all
+            return
         console.print(f"published {published.name}/{published.version}", highlight=False)
         console.print(f"report: {published.report / 'index.html'}", highlight=False)
         if promote:

@@ -1,12 +1,21 @@
 """Metrics by head and sample space, their names, and the criterion made of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
-from training.scores import criterion, head_metrics, log_slices, metrics_grid
+from training.scores import (
+    attribute_slices,
+    criterion,
+    head_metrics,
+    log_slices,
+    metrics_grid,
+    own_spaces,
+)
 
 CTR = Task(name="ctr", label="click")
 CVR = Task(name="cvr", label="buy", space="click")
@@ -71,3 +80,19 @@ def test_the_grid_has_a_row_a_head_and_space_and_a_column_a_metric():
     )
     assert columns == ["auc", "mse"]
     assert rows == {("ctr", "impression, tab=1"): {"auc": 0.7}, ("vcr", "play"): {"mse": 0.1}}
+
+
+def test_a_head_owns_the_space_it_is_measured_on_first():
+    names = ["cvr.auc[click]", "cvr.auc[impression]", "n", "ctr.auc[impression]"]
+    assert own_spaces(names) == {"cvr": "click", "ctr": "impression"}
+
+
+def test_groups_of_an_attribute_hold_each_known_row_once():
+    log = replace(_log(), columns={"item": {"videolen_s": np.array([1, 2, 3, 4, 9, np.nan])}})
+    found = attribute_slices(log, "videolen_s", groups=2)
+    assert list(found) == ["videolen_s 1 to 3", "videolen_s 3 to 9"]
+    assert np.array(list(found.values())).sum(0).tolist() == [1, 1, 1, 1, 1, 0]
+    assert found["videolen_s 1 to 3"].tolist() == [True, True, False, False, False, False]
+    assert attribute_slices(log, "price") == {}
+    same = replace(log, columns={"item": {"videolen_s": np.full(6, 2.0)}})
+    assert attribute_slices(same, "videolen_s") == {}

@@ -107,8 +107,9 @@ class Report(_Frozen):
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Raises ReportError: there is no report there, or it is none of this version's."""
-        path = directory if directory.suffix == ".json" else directory / FILE
-        if not path.is_file():
+        places = (directory, directory / FILE, directory / "report" / FILE)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
             raise ReportError(
                 f"{directory} holds no {FILE}: give a directory that finerank train"
                 " (runs/NAME/VERSION) or finerank evaluate --report wrote"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import groupby
 
 from training.report.document import Report
-from training.report.page import Figure, Page, Section, Table, Text
+from training.report.page import Block, Page, Section, Table, Text, present
 from training.report.plots import (
     conflict_plot,
     history_plot,
@@ -25,7 +25,7 @@ def model_page(report: Report) -> Page:
             Section("About", _about(report)),
             Section("Quality by sample space", [Text(_QUALITY), spaces_table(report.metrics)]),
             Section("Quality inside slices", slice_tables(report.metrics)),
-            Section("ROC", _present(roc_plot({report.model: report.heads}))),
+            Section("ROC", present(roc_plot({report.model: report.heads}))),
             Section("Calibration", _calibration(report)),
             Section("Training", training_figures({report.model: report})),
             Section("Expert utilisation", _utilisation(report)),
@@ -48,11 +48,11 @@ def spaces_table(metrics: Mapping[str, float]) -> Table:
     )
 
 
-def slice_tables(metrics: Mapping[str, float]) -> list[Text | Table | Figure]:
+def slice_tables(metrics: Mapping[str, float]) -> list[Block]:
     """One table a head: its own sample space, then slices of it."""
     columns, rows = metrics_grid(metrics)
     own = own_spaces(metrics)
-    found: list[Text | Table | Figure] = []
+    found: list[Block] = []
     for head, space in own.items():
         slices = {
             where.removeprefix(f"{space}, "): values
@@ -65,7 +65,7 @@ def slice_tables(metrics: Mapping[str, float]) -> list[Text | Table | Figure]:
     return found
 
 
-def training_figures(reports: Mapping[str, Report]) -> list[Text | Table | Figure]:
+def training_figures(reports: Mapping[str, Report]) -> list[Block]:
     """Loss by task, and one ranking metric a head on its own sample space, by epoch."""
     best = {run: report.history.best_epoch for run, report in reports.items()}
     losses = {run: report.history.losses for run, report in reports.items()}
@@ -77,7 +77,7 @@ def training_figures(reports: Mapping[str, Report]) -> list[Text | Table | Figur
         }
         for run, report in reports.items()
     }
-    return _present(
+    return present(
         history_plot("loss", losses, best=best, says="Loss on training minibatches"),
         history_plot("validation", shown, best=best, says="Metrics on the validation days"),
     )
@@ -91,7 +91,7 @@ def _headlines(names: Mapping[str, object]) -> set[str]:
     return wanted & names.keys()
 
 
-def _about(report: Report) -> list[Text | Table | Figure]:
+def _about(report: Report) -> list[Block]:
     facts = {"days": report.days, "rows": f"{report.rows:,}"}
     if report.trained:
         facts["trained on"] = report.trained
@@ -99,7 +99,7 @@ def _about(report: Report) -> list[Text | Table | Figure]:
     return [*(Text(note, warning=True) for note in report.notes), Table(["", report.model], rows)]
 
 
-def _calibration(report: Report) -> list[Text | Table | Figure]:
+def _calibration(report: Report) -> list[Block]:
     figure = reliability_plot({report.model: report.heads})
     if figure is None:
         return []
@@ -117,11 +117,11 @@ def _calibration(report: Report) -> list[Text | Table | Figure]:
     return [Table(head, table), figure]
 
 
-def _utilisation(report: Report) -> list[Text | Table | Figure]:
+def _utilisation(report: Report) -> list[Block]:
     return [utilisation_plot(level, tasks) for level, tasks in report.inside.utilisation.items()]
 
 
-def _conflict(report: Report) -> list[Text | Table | Figure]:
+def _conflict(report: Report) -> list[Block]:
     found = report.inside.conflicts
     if not found:
         return []
@@ -129,7 +129,7 @@ def _conflict(report: Report) -> list[Text | Table | Figure]:
         f"Gradients of the tasks' losses after training, on {found[0].minibatches} minibatches."
         " A negative cosine means that what helps one task hurts the other."
     )
-    blocks: list[Text | Table | Figure] = [Text(said)]
+    blocks: list[Block] = [Text(said)]
     for part, conflicts in groupby(found, key=lambda c: c.part):
         of = list(conflicts)
         blocks.append(conflict_plot(part, of))
@@ -148,7 +148,3 @@ def _table(columns: list[str], rows: Mapping[str, Mapping[str, float]]) -> Table
 
 def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _present(*figures: Figure | None) -> list[Text | Table | Figure]:
-    return [figure for figure in figures if figure is not None]

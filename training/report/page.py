@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 _TEMPLATE = Template((Path(__file__).parent / "page.html").read_text())
+_NAMESPACE = re.compile(r' xmlns(:\w+)?="[^"]*"')  # HTML knows them
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 
 
@@ -37,12 +38,15 @@ class Figure:
     caption: str
 
 
+Block = Text | Table | Figure
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading and what stands under it."""
 
     heading: str
-    blocks: Sequence[Text | Table | Figure]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Page:
         return "\n\n".join(parts) + "\n"
 
 
-def _html(block: Text | Table | Figure) -> str:
+def _html(block: Block) -> str:
     match block:
         case Text():
             mark = ' class="warning"' if block.warning else ""
@@ -103,11 +107,12 @@ def _html(block: Text | Table | Figure) -> str:
 def _inline(figure: Figure) -> str:
     """The image as an element: no XML prologue, its name for screen readers, its ids its own."""
     svg = figure.svg[figure.svg.index("<svg") :].strip()
+    svg = _NAMESPACE.sub("", svg).replace("xlink:href", "href")
     svg = _ID.sub(rf"\g<1>{figure.name}-", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1)
 
 
-def _markdown(block: Text | Table | Figure) -> str:
+def _markdown(block: Block) -> str:
     match block:
         case Text():
             return f"**{block.text}**" if block.warning else block.text
@@ -115,6 +120,11 @@ def _markdown(block: Text | Table | Figure) -> str:
             return "\n".join(markdown_table(block.head, block.rows))
         case Figure():
             return f"![{block.alt}]({block.name}.svg)\n\n{block.caption}"
+
+
+def present(*blocks: Block | None) -> list[Block]:
+    """Those that there are."""
+    return [block for block in blocks if block is not None]
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,8 +1,10 @@
 """The figures of a report. Each takes what several runs say by run name; one run is one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from training.report.canvas import GREY, colour, drawing, marker
 from training.report.document import Conflict, Curve, HeadCurves, Mixture
@@ -69,12 +71,20 @@ def history_plot(
                 if what not in of:
                     continue
                 dots = marker(at) if len(of[what].epochs) <= 30 else None
-                axes.plot(*_points(of[what]), color=colour(at), marker=dots, label=run)
+                axes.plot(
+                    of[what].epochs, of[what].values, color=colour(at), marker=dots, label=run
+                )
                 if best.get(run):
                     axes.axvline(best[run], color=colour(at), linestyle=":", linewidth=1)
             axes.set(title=what, xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(drawn.panels[0], runs)
-    return Figure(name, drawn.svg, f"{says} of {_listed(curves)} by epoch", _KEPT.format(says=says))
+    return Figure(
+        name,
+        drawn.svg,
+        f"{says} of {_listed(curves)} by epoch",
+        f"{says}; the dotted line is the epoch that was kept.",
+    )
 
 
 def utilisation_plot(level: str, tasks: Mapping[str, Mixture]) -> Figure:
@@ -117,13 +127,17 @@ def conflict_plot(part: str, conflicts: Sequence[Conflict]) -> Figure:
     with drawing(width=1.6 + 0.6 * len(tasks), height=1.0 + 0.5 * len(tasks)) as drawn:
         axes = drawn.panels[0]
         # Purple to orange, not red to green.
-        axes.imshow(square, cmap="PuOr_r", vmin=-1, vmax=1)
+        axes.pcolormesh(square, cmap="PuOr_r", vmin=-1, vmax=1)
+        axes.invert_yaxis()
         for (row, column), value in np.ndenumerate(square):
             if np.isfinite(value):
                 ink = "white" if abs(value) > 0.6 else "black"
-                axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color=ink)
-        axes.set_xticks(range(len(tasks)), tasks, rotation=30, ha="right")
-        axes.set_yticks(range(len(tasks)), tasks)
+                axes.text(
+                    column + 0.5, row + 0.5, f"{value:+.2f}", ha="center", va="center", color=ink
+                )
+        middles = np.arange(len(tasks)) + 0.5
+        axes.set_xticks(middles, tasks, rotation=30, ha="right")
+        axes.set_yticks(middles, tasks)
         axes.set(title=part)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
@@ -135,14 +149,7 @@ def conflict_plot(part: str, conflicts: Sequence[Conflict]) -> Figure:
     )
 
 
-_KEPT = "{says}; the dotted line is the epoch that was kept."
-
-
-def _points(curve: Curve) -> tuple[Sequence[float], Sequence[float]]:
-    return curve.epochs, curve.values
-
-
-def _heads(runs: Runs, wanted) -> list[str]:
+def _heads(runs: Runs, wanted: Callable[[HeadCurves], bool]) -> list[str]:
     every = [(h, c) for curves in runs.values() for h, c in curves.items()]
     return list(dict.fromkeys(head for head, curves in every if wanted(curves)))
 
@@ -152,7 +159,7 @@ def _on(head: str, runs: Runs) -> str:
     return f"{head} [{', '.join(sorted(spaces))}]"
 
 
-def _legend(axes, runs: Mapping[str, object]) -> None:
+def _legend(axes: Axes, runs: Mapping[str, object]) -> None:
     if len(runs) > 1:
         axes.legend(fontsize=8)
 
