@@ -58,7 +58,23 @@ class Model(Table):
                 "experts_read and gates_read need a trunk whose experts and gates read the features"
                 " as they are: no stem, no feature-selection gate"
             )
+        if shared := self._reads_across_tables:
+            raise ValueError(
+                "trunk stem keeps every task's embeddings from the other tasks' losses, and"
+                f" {shared} would let them through: set linear = false, and leave out inputs, towers_read,"
+                " tower_gate and towers with reads or a network"
+            )
         return self
+
+    @property
+    def _reads_across_tables(self) -> str:
+        """The first thing beside a stem trunk that reads every task's embeddings."""
+        if self.trunk.kind != "stem":
+            return ""
+        names = ("linear", "inputs", "towers_read", "tower_gate")
+        found = [name for name in names if getattr(self, name)]
+        found += [f"towers_of.{k}" for k, of in self.towers_of.items() if of.reads or of.network]
+        return found[0] if found else ""
 
     @property
     def _reads_columns(self) -> bool:
