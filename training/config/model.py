@@ -61,8 +61,8 @@ class Model(Table):
         if shared := self._reads_across_tables:
             raise ValueError(
                 "trunk stem keeps every task's embeddings from the other tasks' losses, and"
-                f" {shared} would let them through: set linear = false, and leave out inputs, towers_read,"
-                " tower_gate and towers with reads or a network"
+                f" {shared} would let them through: set linear = false, and leave out inputs,"
+                " towers_read, tower_gate and towers with reads or a network"
             )
         return self
 
