@@ -36,19 +36,29 @@ class Blocks:
 
     Args:
         lists: features that something reads unpooled, by name.
+        ids: features of which something reads the id (B,), by name.
     """
 
     def __init__(
-        self, user: Tensor, item: Tensor, cross: Tensor, lists: Mapping[str, Listed] | None = None
+        self,
+        user: Tensor,
+        item: Tensor,
+        cross: Tensor,
+        lists: Mapping[str, Listed] | None = None,
+        ids: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.user, self.item, self.cross = user, item, cross
-        self.lists = lists or {}
+        self.lists, self.ids = lists or {}, ids or {}
         # Concatenated once here: every first layer then is one GEMM over all its experts.
         self.whole = torch.cat([block for block in (user, item, cross) if block.shape[1]], dim=1)
 
     def with_cross(self, more: Tensor) -> "Blocks":
         """With further columns (B, D) at the end of the cross block."""
-        return Blocks(self.user, self.item, torch.cat([self.cross, more], dim=1), self.lists)
+        return self.of(self.user, self.item, torch.cat([self.cross, more], dim=1))
+
+    def of(self, user: Tensor, item: Tensor, cross: Tensor) -> "Blocks":
+        """Other columns of the same rows."""
+        return Blocks(user, item, cross, self.lists, self.ids)
 
 
 @dataclass(frozen=True)

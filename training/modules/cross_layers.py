@@ -1,4 +1,4 @@
-"""The cross network of DCN-v2: Wang et al., WWW 2021, eq. 1 and 2."""
+"""The cross network of DCN-v2: Wang et al., WWW 2021."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ class CrossLayers(nn.Module):
         first = crossed = x.whole
         for layer in self.layers:
             crossed = first * layer(crossed) + crossed
-        return Blocks(x.user[:, :0], x.item[:, :0], crossed, x.lists)
+        return x.of(x.user[:, :0], x.item[:, :0], crossed)
 
 
 class _Affine(nn.Module):

@@ -37,6 +37,7 @@ class FeatureEmbedding(nn.Module):
         pooling: "mean", "sum" or "max" by multi-valued feature; those not named take the mean.
         unpooled: multi-valued features handed on as `Blocks.lists`; of these, only the ones that
             `pooling` names are columns, too.
+        identified: single-valued features handed on as `Blocks.ids`.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class FeatureEmbedding(nn.Module):
         clip: float = 5.0,
         pooling: Mapping[str, str] | None = None,
         unpooled: Iterable[str] = (),
+        identified: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.dim, self.clip, self.log1p = dim, clip, tuple(log1p)
         self.pooling, self.unpooled = dict(pooling or {}), tuple(unpooled)
+        self._ids = {name: _place_of(schema, name) for name in identified}
         self._ranges, rows = _ranges(schema)
         self.lookup: Table = LocalTable(rows, dim)
         self.sides = nn.ModuleDict()
@@ -92,7 +95,8 @@ class FeatureEmbedding(nn.Module):
         user, context, item, cross = (
             self._side(side, inputs, lists) for side in ("user", "context", "item", "cross")
         )
-        return Blocks(torch.cat([user, context], dim=1), item, cross, lists)
+        ids = {name: inputs[block][:, at] for name, (block, at) in self._ids.items()}
+        return Blocks(torch.cat([user, context], dim=1), item, cross, lists, ids)
 
     def _side(self, side: Side, inputs: Mapping[str, Tensor], lists: dict[str, Listed]) -> Tensor:
         if side not in self.sides:
@@ -192,6 +196,13 @@ def _places(
             lists.append((at, at + feature.ids, feature.name))
         at += feature.ids
     return singles, lists
+
+
+def _place_of(schema: FeatureSchema, feature: str) -> tuple[str, int]:
+    """The input and the column in it where a single-valued feature's id stands."""
+    side = schema.by_name[feature].side
+    singles, _ = _places(schema.id_features(side))
+    return f"{side}_ids", next(at for at, name in singles if name == feature)
 
 
 def value_columns(schema: FeatureSchema, side: Side) -> list[str]:

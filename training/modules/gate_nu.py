@@ -1,4 +1,4 @@
-"""GateNU, the gate of PEPNet: Chang et al., KDD 2023, eq. 1 and 2."""
+"""GateNU, the gate of PEPNet: Chang et al., KDD 2023."""
 
 from collections.abc import Iterable
 

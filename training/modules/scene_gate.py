@@ -1,4 +1,4 @@
-"""EPNet, the embedding gate of PEPNet: Chang et al., KDD 2023, eq. 3 and 4."""
+"""EPNet, the embedding gate of PEPNet: Chang et al., KDD 2023."""
 
 from collections.abc import Iterable
 
@@ -22,4 +22,4 @@ class SceneGate(nn.Module):
 
     def forward(self, x: Blocks) -> Blocks:
         scaled = x.whole * self.gate(x).squeeze(1)
-        return Blocks(*scaled.split(self.layout.widths, dim=1), x.lists)
+        return x.of(*scaled.split(self.layout.widths, dim=1))
