@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -31,10 +31,18 @@ class Position:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+class Stateful(Protocol):
+    """What gives its state as tensors by name, and takes it back."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None: ...
+
+
 @dataclass
 class Running:
     """What changes while a run learns. `average` holds the averaged weights, `best` those of the
-    best epoch.
+    best epoch, `balance` what the loss balance knows.
     """
 
     weights: nn.Module
@@ -42,19 +50,22 @@ class Running:
     best: dict[str, Tensor]
     optimizer: Optimizer
     position: Position
+    balance: Stateful
 
 
-def save(path: Path, running: Running, *, run: str) -> None:
+def save(path: Path, running: Running, *, run: str, random: Sequence[Tensor] = ()) -> None:
     """Write atomically: a kill at any instant leaves the previous checkpoint or this one.
 
     Args:
         run: fingerprint of configuration and data; `load` refuses another.
+        random: the random state of every process that trains.
     """
     tensors = {
         **_prefixed("weights", running.weights.state_dict()),
         **_prefixed("average", running.average.state_dict()),
         **_prefixed("best", running.best),
-        "random": torch.get_rng_state(),
+        **_prefixed("balance", running.balance.state()),
+        **{f"random.{rank}": state for rank, state in enumerate(random)},
     }
     for at, state in running.optimizer.state_dict()["state"].items():
         tensors |= _prefixed(f"optimizer.{at}", state)
@@ -67,8 +78,8 @@ def save(path: Path, running: Running, *, run: str) -> None:
     draft.replace(path)
 
 
-def load(path: Path, running: Running, *, run: str) -> None:
-    """Continue where `path` was written, PyTorch's random state included.
+def load(path: Path, running: Running, *, run: str) -> list[Tensor]:
+    """Continue where `path` was written; returns the random states that `save` was given.
 
     Raises:
         CheckpointError: unreadable, or written by a run of another configuration or on other data.
@@ -86,13 +97,15 @@ def load(path: Path, running: Running, *, run: str) -> None:
     running.weights.load_state_dict(_under("weights", tensors))
     running.average.load_state_dict(_under("average", tensors))
     running.best = _under("best", tensors)
+    running.balance.restore(_under("balance", tensors))
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _under("optimizer", tensors).items():
         at, key = name.split(".")
         states.setdefault(int(at), {})[key] = tensor
     running.optimizer.load_state_dict({**running.optimizer.state_dict(), "state": states})
     running.position = Position(**json.loads(metadata["position"]))
-    torch.set_rng_state(tensors["random"])
+    random = _under("random", tensors)
+    return [random[str(rank)] for rank in range(len(random))]
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -38,6 +38,17 @@ class Dataset:
             self.spaces[index],
         )
 
+    def to(self, device: torch.device) -> "Dataset":
+        """The same rows in the memory of that device."""
+        if device == self.labels.device:
+            return self
+        inputs = {name: block.to(device) for name, block in self.inputs.items()}
+        return Dataset(inputs, self.labels.to(device), self.spaces.to(device))
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.nbytes for t in (*self.inputs.values(), self.labels, self.spaces))
+
     def minibatches(
         self, size: int, *, seed: int, epoch: int, start: int = 0
     ) -> Iterator["Dataset"]:
@@ -46,6 +57,7 @@ class Dataset:
         The last one may be smaller.
         """
         order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(self)))
+        order = order.to(self.labels.device)
         for at in range(start * size, len(self), size):
             yield self.take(order[at : at + size])
 
@@ -92,12 +104,17 @@ def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_reachable(task: Task, label: NDArray[np.float32], log: Log) -> None:
-    """A head is a sigmoid: a label beyond 0 … 1 would train it towards nothing it can say."""
-    beyond = (label < 0) | (label > 1)
+    """A head is a sigmoid, or an amount: a label beyond trains it towards what it cannot say."""
+    beyond = (label < 0) | (label > (1 if task.watch is None else np.inf))
     if beyond.any():
         first = int(beyond.argmax())
         place = log.origin.place(task.label, int(log.row[first]))
+        said = (
+            "a head lies in 0 … 1: clip it, set at_least, or say how to `watch` it"
+            if task.watch is None
+            else "an amount is never below 0"
+        )
         raise DataError(
             f"task {task.name}: label {task.label!r} goes from {label.min():g} to {label.max():g},"
-            f" and a head lies in 0 … 1: clip it, or set at_least (first at {place})"
+            f" and {said} (first at {place})"
         )

@@ -8,16 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.balance.balance import Balance
+from training.balance.build import build_balance
 from training.checkpoint import CheckpointError, Position, Running, load, save
 from training.config.run import RunConfig
 from training.config.task import Task
 from training.config.train import Train
 from training.dataset import Dataset
 from training.objective import Objective
+from training.rankers.columns import imputation
 from training.rankers.ranker import Ranker
+from training.team import ALONE, Team
 
 PREDICTION_ROWS = 8192
 
@@ -49,6 +54,7 @@ def fit(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     train_further: bool = True,
+    team: Team = ALONE,
 ) -> Position:
     """Train in place; on return the ranker holds the averaged weights of the best epoch.
 
@@ -61,30 +67,38 @@ def fit(
             steps.
         stop_after: train exactly that many epochs of the same schedule and keep the last (a refit).
         train_further: False takes the best epoch of the checkpoint as it is.
+        team: the processes that train together; all of them call this, with the same arguments.
 
     Raises:
         CheckpointError: of another run or unreadable; or there is no finished epoch to take.
         FloatingPointError: the criterion is no longer a number.
     """
     train = config.train
-    torch.manual_seed(train.seed)
+    team.seed(train.seed)
+    ranker.to(team.device)
+    objective = Objective(config.tasks, ranker.logit_names, ranker.readouts, train.calibrator)
+    balance = build_balance(train.balance, objective, config.tasks, ranker, team)
     running = Running(
         weights=ranker,
         average=copy.deepcopy(ranker).eval().requires_grad_(False),
         best={},
-        optimizer=_optimizer(ranker, train),
+        optimizer=_optimizer(ranker, balance, train),
         position=Position(),
+        balance=balance,
     )
     run = _fingerprint(config, data, stop_after)
     if checkpoint is not None and checkpoint.exists():
-        load(checkpoint, running, run=run)
+        states = load(checkpoint, running, run=run)
+        if team.rank < len(states):
+            team.restore_random_state(states[team.rank])
+    team.wait()  # nobody writes a checkpoint that another still reads
     if not train_further:
         if not running.best:
             raise CheckpointError(f"{checkpoint} holds no finished epoch yet: nothing to publish")
         running.position.finished = True
-    objective = Objective(config.tasks, ranker.logit_names)
     steps = math.ceil(len(data) / train.minibatch)
     at = running.position
+    data = _near(data, team.device)
     while not at.finished:
         ranker.train()
         batches = data.minibatches(train.minibatch, seed=train.seed, epoch=at.epoch, start=at.step)
@@ -92,14 +106,14 @@ def fit(
             _set_learning_rate(
                 running.optimizer, train, (at.epoch + at.step / steps) / train.epochs
             )
-            losses = _step(running, objective, batch)
+            losses = _step(running, objective, batch.to(team.device), team, bf16=train.bf16)
             at.step += 1
             _average(running, train.ema, at.epoch * steps + at.step)
             watcher.step(at.epoch + 1, at.step, steps, len(batch), losses)
             if checkpoint is not None and at.step % train.checkpoint_every == 0:
-                save(checkpoint, running, run=run)
+                _save(checkpoint, running, run, team)
         at.epoch, at.step = at.epoch + 1, 0
-        score, metrics = judge(running.average)
+        score, metrics = team.agreed(judge(running.average) if team.leads else None)
         watcher.epoch(at.epoch, metrics)
         at.history.append(metrics)
         if stop_after is not None or score > at.best_score:
@@ -113,36 +127,62 @@ def fit(
             stop_after is None and at.epoch - at.best_epoch >= train.patience
         )
         if checkpoint is not None:
-            save(checkpoint, running, run=run)
+            _save(checkpoint, running, run, team)
     ranker.load_state_dict(running.best)
+    ranker.cpu()
     ranker.eval()
     return at
 
 
 def start_at_base_rates(ranker: Ranker, tasks: tuple[Task, ...], data: Dataset) -> None:
-    """Set every tower's output bias to the logit of its label's mean over its sample space."""
-    rates = {}
+    """Fit the readouts to the training rows, and start every tower at its label's mean over its
+    sample space.
+    """
+    start = ranker.readouts.fit(tasks, data.inputs, data.labels, data.spaces)
     for at, task in enumerate(tasks):
-        inside = data.spaces[:, at]
-        positives, rows = data.labels[inside, at].double().sum().item(), int(inside.sum())
-        rate = (positives + 0.5) / (rows + 1)  # never 0 or 1
-        rates[task.name] = math.log(rate / (1 - rate))
-    ranker.set_output_bias(rates)
+        if task.imputed:
+            inside = data.labels[data.spaces[:, at], at].double()
+            error = ranker.readouts[task.name].loss(start[task.name].expand(len(inside)), inside)
+            start[imputation(task.name)] = torch.log(torch.expm1(error.mean().clamp(min=1e-3)))
+    ranker.set_output_bias(start)
 
 
 def predict(ranker: Ranker, data: Dataset) -> Tensor:
     """Logits of all rows (N, T + A), without dropout."""
     ranker.eval()
+    device = next(ranker.parameters()).device
     with torch.inference_mode():
-        return torch.cat([ranker(inputs) for inputs in data.in_order(PREDICTION_ROWS)])
+        return torch.cat(
+            [
+                ranker({name: block.to(device) for name, block in inputs.items()}).cpu()
+                for inputs in data.in_order(PREDICTION_ROWS)
+            ]
+        )
 
 
-def _step(running: Running, objective: Objective, batch: Dataset) -> dict[str, float]:
-    losses = objective.losses(running.weights(batch.inputs), batch.labels, batch.spaces)
+def _step(
+    running: Running, objective: Objective, batch: Dataset, team: Team, *, bf16: bool
+) -> dict[str, float]:
+    logits = team.logits(running.weights, batch.inputs, bf16=bf16)
+    losses = objective.losses(logits, batch.labels, batch.spaces, batch.inputs)
     running.optimizer.zero_grad(set_to_none=True)
-    objective.total(losses).backward()
+    running.balance.backward(losses, running.position.epoch)
+    team.sum_gradients(running.weights.parameters())
     running.optimizer.step()
     return {name: loss.item() for name, loss in losses.items()}
+
+
+def _save(path: Path, running: Running, run: str, team: Team) -> None:
+    random = team.random_states()  # of all: every process must get here
+    if team.leads:
+        save(path, running, run=run, random=random)
+
+
+def _near(data: Dataset, device: torch.device) -> Dataset:
+    """On a CUDA device that has room for it, the data lies there; else minibatches travel."""
+    if device.type != "cuda" or data.bytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return data
+    return data.to(device)
 
 
 def _average(running: Running, decay: float, step: int) -> None:
@@ -154,12 +194,13 @@ def _average(running: Running, decay: float, step: int) -> None:
         )
 
 
-def _optimizer(ranker: nn.Module, train: Train) -> torch.optim.Optimizer:
+def _optimizer(ranker: nn.Module, balance: Balance, train: Train) -> torch.optim.Optimizer:
     # L2 in the gradient, not decoupled: Adam rescales it, so a rare id's row decays at the full
     # learning rate between its appearances (measured, docs/decisions.md).
-    return torch.optim.Adam(
-        ranker.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
-    )
+    groups = [{"params": list(ranker.parameters()), "weight_decay": train.weight_decay}]
+    if balance.parameters:
+        groups.append({"params": list(balance.parameters), "weight_decay": 0.0})
+    return torch.optim.Adam(groups, lr=train.learning_rate, fused=True)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, progress: float) -> None:
@@ -171,5 +212,5 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, progress:
 def _fingerprint(config: RunConfig, data: Dataset, stop_after: int | None) -> str:
     digest = hashlib.sha256(json.dumps([config.model_dump_json(), stop_after]).encode())
     for tensor in (*data.inputs.values(), data.labels, data.spaces):
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.numpy().reshape(-1).view(np.uint8))
     return digest.hexdigest()

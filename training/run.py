@@ -2,6 +2,7 @@
 
 import platform
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from service.contract.features import FeatureSchema
-from service.scoring.threads import cpu_budget
 from training.checkpoint import Position
 from training.checks import require_trainable
 from training.config.run import RunConfig
@@ -31,6 +31,7 @@ from training.rankers.ranker import Ranker
 from training.reading import reader_for
 from training.report.of_run import Measured, measure, recording, report_run
 from training.scores import criterion, head_metrics, log_slices
+from training.team import ALONE, Team, joined
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,20 @@ def run(
     *,
     promote: bool = False,
     train_further: bool = True,
-) -> Published:
-    """Train and publish one package.
+) -> Published | None:
+    """Train and publish one package; None in a process of `torchrun` that is not the first.
 
     A run that was killed continues from its checkpoint when it is started again with the same
     configuration and data; without `train_further` its best epoch so far is published as it is.
     """
     started = time.monotonic()
-    torch.set_num_threads(cpu_budget().threads)
     reader = reader_for(config)
-    learned = learn(config, reader, places, console, train_further=train_further)
+    with joined(config.train.device) as team:
+        if not team.leads:
+            console = Console(quiet=True)
+        learned = learn(config, reader, places, console, train_further=train_further, team=team)
+    if not team.leads:
+        return None
     trained_s = time.monotonic() - started
     with console.status("exporting and publishing"):
         version = publish(finish(config, reader, places, learned), places.models, promote=promote)
@@ -102,6 +107,8 @@ def run(
         "train_s": round(trained_s, 1),
         "total_s": round(time.monotonic() - started, 1),
         "threads": torch.get_num_threads(),
+        "processes": team.size,
+        "device": team.device.type,
         "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -118,6 +125,7 @@ def learn(
     console: Console,
     *,
     train_further: bool = True,
+    team: Team = ALONE,
 ) -> Learned:
     """Search on the training days; with `refit`, train again on all days for the epochs found."""
     with console.status("reading the log"):
@@ -130,7 +138,9 @@ def learn(
         held_out = build_dataset(schema, config.tasks, valid)
     console.print(f"{train.rows:,} rows train, {valid.rows:,} validate", highlight=False)
     judge = _judge(config, valid, held_out)
-    ranker, found = _fit(config, schema, data, places, console, judge, train_further=train_further)
+    ranker, found = _fit(
+        config, schema, data, places, console, judge, team, train_further=train_further
+    )
     with console.status("measuring"):
         predictions = predict_heads(ranker, config, held_out)
         measured = measure(
@@ -144,7 +154,14 @@ def learn(
         data = build_dataset(schema, config.tasks, trained_on)
         held_out = build_dataset(schema, config.tasks, valid)
         ranker, _ = _fit(
-            config, schema, data, places, console, lambda _: (0.0, {}), stop_after=found.best_epoch
+            config,
+            schema,
+            data,
+            places,
+            console,
+            lambda _: (0.0, {}),
+            team,
+            stop_after=found.best_epoch,
         )
     return Learned(
         ranker=ranker,
@@ -185,6 +202,7 @@ def _fit(
     places: Places,
     console: Console,
     judge: Judge,
+    team: Team,
     *,
     stop_after: int | None = None,
     train_further: bool = True,
@@ -198,9 +216,12 @@ def _fit(
     resumed = checkpoint.exists()
     if resumed:
         console.print(f"continuing from {checkpoint}", highlight=False)
+    kept = places.runs / config.name / what
     with (
         TerminalWatcher(what, stop_after or config.train.epochs, console) as terminal,
-        recording(terminal, places.runs / config.name / what, resumed=resumed) as watcher,
+        recording(terminal, kept, resumed=resumed)
+        if team.leads
+        else nullcontext(terminal) as watcher,
     ):
         position = fit(
             ranker,
@@ -211,6 +232,7 @@ def _fit(
             checkpoint=checkpoint,
             stop_after=stop_after,
             train_further=train_further,
+            team=team,
         )
     return ranker, position
 
@@ -223,8 +245,12 @@ def _judge(config: RunConfig, valid: Log, held_out: Dataset) -> Judge:
         metrics = head_metrics(config.heads, predict_heads(ranker, config, held_out), valid, slices)
         if config.train.criterion:
             return criterion(config.train.criterion, metrics), metrics
-        objective = Objective(config.tasks, ranker.logit_names)
-        losses = objective.losses(predict(ranker, held_out), held_out.labels, held_out.spaces)
+        objective = Objective(
+            config.tasks, ranker.logit_names, ranker.readouts, config.train.calibrator
+        )
+        losses = objective.losses(
+            predict(ranker, held_out), held_out.labels, held_out.spaces, held_out.inputs
+        )
         return -objective.total(losses).item(), metrics
 
     return judge
@@ -235,5 +261,7 @@ def predict_heads(
 ) -> dict[str, NDArray[np.float32]]:
     """Head name -> (N,): what the heads say of every row."""
     products = {task.name: task.product for task in config.heads}
-    values = head_values(predict(ranker, data), ranker.tasks, products)
+    values = head_values(
+        predict(ranker, data), ranker.logit_names, products, ranker.readouts, data.inputs
+    )
     return {name: value.numpy() for name, value in values.items()}

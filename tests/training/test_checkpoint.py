@@ -7,6 +7,17 @@ from torch import nn
 from training.checkpoint import CheckpointError, Position, Running, load, save
 
 
+class _Weights:
+    def __init__(self, weights):
+        self.weights = weights
+
+    def state(self):
+        return {"weights": self.weights}
+
+    def restore(self, state):
+        self.weights = state["weights"]
+
+
 def _running(seed):
     torch.manual_seed(seed)
     weights = nn.Linear(3, 2)
@@ -16,6 +27,7 @@ def _running(seed):
         best={"weight": torch.randn(2, 3)},
         optimizer=torch.optim.AdamW(weights.parameters(), fused=True),
         position=Position(epoch=seed, step=7, history=[{"ctr.auc[impression]": 0.1 + 0.2}]),
+        balance=_Weights(torch.randn(3)),
     )
     weights(torch.randn(4, 3)).sum().backward()
     running.optimizer.step()
@@ -24,14 +36,14 @@ def _running(seed):
 
 def test_everything_comes_back_bit_for_bit(tmp_path):
     written, read = _running(1), _running(2)
-    torch.manual_seed(5)
-    save(tmp_path / "runs" / "c.safetensors", written, run="r")
-    expected = torch.randn(3)
-    torch.manual_seed(6)
-    load(tmp_path / "runs" / "c.safetensors", read, run="r")
-    assert torch.equal(torch.randn(3), expected), "the random state"
+    random = [torch.get_rng_state(), torch.arange(9, dtype=torch.uint8)]
+    save(tmp_path / "runs" / "c.safetensors", written, run="r", random=random)
+    states = load(tmp_path / "runs" / "c.safetensors", read, run="r")
+    assert len(states) == 2
+    assert all(map(torch.equal, states, random))
     assert read.position == written.position
     assert torch.equal(read.best["weight"], written.best["weight"])
+    assert torch.equal(read.balance.weights, written.balance.weights)
     for one, other in ((read.weights, written.weights), (read.average, written.average)):
         assert all(map(torch.equal, one.parameters(), other.parameters()))
     states = (read.optimizer.state_dict()["state"], written.optimizer.state_dict()["state"])

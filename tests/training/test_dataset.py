@@ -61,7 +61,7 @@ def test_a_tasks_rows_are_its_space_where_its_label_is_known():
         (
             Task(name="watch", label="watch_s", kind="regression", meaning="seconds", unit="s"),
             "task watch: label 'watch_s' goes from 0 to 17, and a head lies in 0 … 1:"
-            " clip it, or set at_least (first at column 'watch_s', row 0)",
+            " clip it, set at_least, or say how to `watch` it (first at column 'watch_s', row 0)",
         ),
     ],
 )

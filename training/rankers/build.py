@@ -7,9 +7,12 @@ from training.config.model import Model
 from training.config.task import Task
 from training.modules.embedding import FeatureEmbedding
 from training.modules.linear import BlockLinear
-from training.modules.tower_bank import TowerBank
+from training.rankers.columns import imputation
+from training.rankers.input_blocks import build_input_blocks, check_features, read_groups
 from training.rankers.ranker import Ranker
+from training.rankers.towers import build_towers, scene_features
 from training.rankers.trunks import build_trunk, embedding_tables
+from training.readouts.readouts import build_readouts
 
 
 def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> Ranker:
@@ -20,21 +23,36 @@ def build_ranker(schema: FeatureSchema, model: Model, tasks: Sequence[Task]) -> 
     """
     main = [t.name for t in tasks if t.product is None and t.beside is None]
     beside = {t.name: t.beside for t in tasks if t.beside is not None}
+    beside |= {imputation(t.name): t.beside or t.name for t in tasks if t.imputed}
+    outputs = {t.name: t.outputs for t in tasks}
     dim = model.embedding * embedding_tables(model.trunk, tasks=len(main))
-    embedding = FeatureEmbedding(schema, dim=dim, log1p=model.log1p, clip=model.clip)
-    trunk = build_trunk(embedding.layout, model.trunk, tasks=len(main), dropout=model.dropout)
-    tower = {
-        "width_in": model.trunk.hidden[-1],
-        "hidden": model.towers,
-        "dropout": model.dropout,
-    }
-    every = len(main) + len(beside)
+    check_features(schema, model)
+    embedding = FeatureEmbedding(
+        schema,
+        dim=dim,
+        log1p=model.log1p,
+        clip=model.clip,
+        pooling=model.pooling,
+        unpooled=[block.sequence for block in model.attentions],
+        identified=scene_features(schema, model),
+    )
+    inputs, layout = build_input_blocks(schema, embedding.layout, model, dim=dim)
+    trunk = build_trunk(layout, model.trunk, tasks=len(main), dropout=model.dropout)
+    read_groups(trunk, layout, model)
+    of_main, of_beside = ([outputs.get(n, 1) for n in names] for names in (main, beside))
+    every = sum(of_main) + sum(of_beside)
+    towers = build_towers(schema, layout, model, main, of_main)
+    auxiliary = None
+    if beside:
+        auxiliary = build_towers(schema, layout, model, list(beside), of_beside)
     return Ranker(
         embedding=embedding,
+        inputs=inputs,
         trunk=trunk,
-        towers=TowerBank(tasks=len(main), **tower),
+        towers=towers,
         tasks=main,
         beside=beside,
-        auxiliary=TowerBank(tasks=len(beside), **tower) if beside else None,
-        linear=BlockLinear(embedding.widths, every, 1, bias=False) if model.linear else None,
+        auxiliary=auxiliary,
+        linear=BlockLinear(layout.widths, every, 1, bias=False) if model.linear else None,
+        readouts=build_readouts(tasks, schema),
     )

@@ -45,22 +45,29 @@ def cut(heads: Heads, schema: FeatureSchema) -> CutHeads:
         NotCut: one side has no features, or the trunk mixes the sides before its first layers.
     """
     ranker = heads.ranker
+    if ranker.inputs:
+        raise NotCut("not cut: an input block reads whole rows before the first layers")
     widths = ranker.embedding.widths
     if not widths.user:
         raise NotCut("not cut: no user or context feature, so nothing is computed once a request")
     if not widths.item:
         raise NotCut("not cut: no item feature, so nothing can be kept by item")
+    for head in (name for name, factors in heads.heads.items() if not factors):
+        if ranker.readouts[head].reads_inputs:
+            raise NotCut(f"not cut: head {head} reads an input beside its logit")
     embedding = {name: _embedding_of(ranker.embedding, schema, s) for name, s in _SIDES.items()}
-    layers = [layer for layer in ranker.modules() if isinstance(layer, BlockLinear)]
-    user, item, cross = torch.cat([layer.weight for layer in layers], dim=1).split(widths)
+    rest = nn.ModuleDict({"trunk": ranker.trunk, "towers": ranker.towers})
+    if ranker.linear is not None:
+        rest["linear"] = ranker.linear
+    layers = [layer for layer in rest.modules() if isinstance(layer, BlockLinear)]
+    if not layers:
+        raise NotCut("not cut: no layer reads the embedded blocks side by side")
+    user, item, cross = torch.cat([layer.whole_weight for layer in layers], dim=1).split(widths)
     bias = torch.cat([_bias(layer) for layer in layers])
     inputs = {
         n: [i for i, (s, _, _) in schema.inputs.items() if s in sides]
         for n, sides in _SIDES.items()
     }
-    rest = nn.ModuleDict({"trunk": ranker.trunk, "towers": ranker.towers})
-    if ranker.linear is not None:
-        rest["linear"] = ranker.linear
     rest = _with_first_layers_given(rest, layers)
     parts = CutHeads(
         user=SidePart(embedding["user"], inputs["user"], user, bias).eval(),
@@ -112,7 +119,8 @@ class RankHeads(nn.Module):
         inputs: Sequence[str],
     ) -> None:
         super().__init__()
-        self.rest, self.tasks, self.heads = rest, heads.ranker.tasks, heads.heads
+        self.rest, self.heads = rest, heads.heads
+        self.names, self.readouts = heads.ranker.logit_names, heads.ranker.readouts
         self.embedding, self.inputs = embedding, tuple(inputs)
         self.register_buffer("weight", weight.detach().clone())
 
@@ -123,10 +131,10 @@ class RankHeads(nn.Module):
             blocks = self.embedding(dict(zip(self.inputs, cross, strict=True)))
             total = total + blocks.whole @ self.weight
         x = _Sums(total)
-        logits = self.rest["towers"](self.rest["trunk"](x))
+        logits = self.rest["towers"](self.rest["trunk"](x), x)
         if "linear" in self.rest:
             logits = logits + self.rest["linear"](x).squeeze(2)[:, : logits.shape[1]]
-        return tuple(head_values(logits, self.tasks, self.heads).values())
+        return tuple(head_values(logits, self.names, self.heads, self.readouts).values())
 
 
 class _Sums:
@@ -172,7 +180,9 @@ def _embedding_of(
 ) -> FeatureEmbedding:
     """The embedding of some sides alone, with the table rows they read."""
     narrow = _only(schema, sides)
-    part = FeatureEmbedding(narrow, dim=whole.dim, log1p=whole.log1p, clip=whole.clip)
+    part = FeatureEmbedding(
+        narrow, dim=whole.dim, log1p=whole.log1p, clip=whole.clip, pooling=whole.pooling
+    )
     for side, module in part.sides.items():
         module.load_state_dict(whole.sides[side].state_dict())
     with torch.no_grad():

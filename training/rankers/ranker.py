@@ -1,4 +1,4 @@
-"""The whole network: embedding -> trunk -> towers -> logits.
+"""The whole network: embedding -> input blocks -> trunk -> towers -> logits.
 
 Knows nothing about losses or files.
 """
@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from training.modules.blocks import Blocks
 from training.modules.embedding import FeatureEmbedding
 from training.modules.linear import BlockLinear
 from training.modules.tower_bank import TowerBank
+from training.rankers.towers import TowersApart
+from training.readouts.probability import Probability
+from training.readouts.readouts import Readouts
 
 
 class Ranker(nn.Module):
@@ -22,50 +26,69 @@ class Ranker(nn.Module):
     Args:
         tasks: names of the T tasks, in the trunk's order.
         beside: auxiliary task -> the task whose representation it reads.
-        towers, auxiliary: tower banks of T and A tasks; `auxiliary` is None when A = 0.
+        inputs: blocks between embedding and trunk, each Blocks -> Blocks.
+        towers, auxiliary: those of T and A tasks; `auxiliary` is None when A = 0.
         linear: a linear term beside the network, added to all T + A logits, or None.
+        readouts: what the tasks' logits say; by default probabilities.
+
+    Where towers have several outputs, T and A count these.
     """
 
     def __init__(
         self,
         *,
         embedding: FeatureEmbedding,
+        inputs: Sequence[nn.Module] = (),
         trunk: nn.Module,
-        towers: TowerBank,
+        towers: TowerBank | TowersApart,
         tasks: Sequence[str],
         beside: Mapping[str, str] | None = None,
-        auxiliary: TowerBank | None = None,
+        auxiliary: TowerBank | TowersApart | None = None,
         linear: BlockLinear | None = None,
+        readouts: Readouts | None = None,
     ) -> None:
         super().__init__()
         self.embedding, self.trunk, self.towers = embedding, trunk, towers
         self.auxiliary, self.linear = auxiliary, linear
+        self.inputs = nn.ModuleList(inputs)
         self.tasks = tuple(tasks)
         self.beside = dict(beside or {})
+        self.readouts = readouts or Readouts({task: Probability() for task in self.tasks})
         self._streams = [self.tasks.index(task) for task in self.beside.values()]
 
     @property
     def logit_names(self) -> tuple[str, ...]:
-        """Names of the columns of the logits: tasks, then auxiliary tasks."""
-        return (*self.tasks, *self.beside)
+        """The task of every column of the logits: tasks, then auxiliary tasks."""
+        names = [n for n, m in zip(self.tasks, self.towers.outputs, strict=True) for _ in range(m)]
+        if self.auxiliary is not None:
+            outputs = zip(self.beside, self.auxiliary.outputs, strict=True)
+            names += [name for name, number in outputs for _ in range(number)]
+        return tuple(names)
+
+    def read(self, inputs: Mapping[str, Tensor]) -> Blocks:
+        """What the trunk sees of these inputs by name, each (B, width)."""
+        x = self.embedding(inputs)
+        for block in self.inputs:
+            x = block(x)
+        return x
 
     def forward(self, inputs: Mapping[str, Tensor], *, auxiliary: bool = True) -> Tensor:
         """Inputs by name, each (B, width) -> logits (B, T + A), or (B, T) without the auxiliary
         ones.
         """
-        x = self.embedding(inputs)
+        x = self.read(inputs)
         streams = self.trunk(x)  # (B, T, H)
-        logits = self.towers(streams)
+        logits = self.towers(streams, x)
         if auxiliary and self.auxiliary is not None:
-            logits = torch.cat([logits, self.auxiliary(streams[:, self._streams])], dim=1)
+            beside = self.auxiliary(streams[:, self._streams], x)
+            logits = torch.cat([logits, beside], dim=1)
         if self.linear is not None:
             logits = logits + self.linear(x).squeeze(2)[:, : logits.shape[1]]
         return logits
 
-    def set_output_bias(self, logits: Mapping[str, float]) -> None:
-        """Start every task's output at the given logit (its base rate)."""
-        with torch.no_grad():
-            for at, name in enumerate(self.tasks):
-                self.towers.out.bias[at] = logits[name]
-            for at, name in enumerate(self.beside):
-                self.auxiliary.out.bias[at] = logits[name]
+    def set_output_bias(self, logits: Mapping[str, float | Tensor]) -> None:
+        """Start every task's outputs at the given logits (its base rate)."""
+        for at, name in enumerate(self.tasks):
+            self.towers.set_bias(at, logits[name])
+        for at, name in enumerate(self.beside):
+            self.auxiliary.set_bias(at, logits[name])

@@ -12,6 +12,8 @@ from training.losses import product
 from training.objective import Objective
 from training.rankers.build import build_ranker
 from training.rankers.heads import Heads, head_values
+from training.readouts.probability import Probability
+from training.readouts.readouts import Readouts
 
 SCHEMA = FeatureSchema(
     features=(
@@ -56,7 +58,8 @@ TRUNKS = {
 
 def _ranker(trunk="mmoe", tasks=TASKS):
     torch.manual_seed(0)
-    model = Model.model_validate({"trunk": TRUNKS[trunk], "towers": [4], "dropout": 0.0})
+    table = {"trunk": TRUNKS[trunk], "towers": [4], "dropout": 0.0, "linear": trunk != "stem"}
+    model = Model.model_validate(table)
     return build_ranker(SCHEMA, model, tasks)
 
 
@@ -84,8 +87,9 @@ def test_every_trunk_gives_a_probability_a_head_and_row(trunk, rows):
 
 def test_ctcvr_is_ctr_times_cvr_bit_for_bit_wherever_it_is_listed():
     logits = torch.randn(1000, 2)
+    readouts = Readouts({"ctr": Probability(), "cvr": Probability()})
     values = head_values(
-        logits, ("ctr", "cvr"), {"ctcvr": ("ctr", "cvr"), "cvr": None, "ctr": None}
+        logits, ("ctr", "cvr"), {"ctcvr": ("ctr", "cvr"), "cvr": None, "ctr": None}, readouts
     )
     assert list(values) == ["ctcvr", "cvr", "ctr"]
     assert torch.equal(values["ctcvr"], values["ctr"] * values["cvr"])
