@@ -5,6 +5,8 @@ unknown feature names, ids) never becomes a label.
 """
 
 from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -18,6 +20,9 @@ NO_SCENE = ""  # the scene label of a request that named none, or one that has n
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1, 5)
 _CANDIDATES = (1, 10, 50, 100, 200, 300, 500, 1000, 1500, 2000)
+
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Metrics:
@@ -153,14 +158,21 @@ class Metrics:
         )
         self.threads = Gauge("finerank_inference_threads", "Thread budget", registry=registry)
 
+        self._child = cache(lambda metric, *labels: metric.labels(*labels))
+
+    def child(self, metric: M, *labels: str) -> M:
+        """`metric.labels(...)`, found once: for counters and histograms of the rank path."""
+        found: M = self._child(metric, *labels)
+        return found
+
     def count_features(self, scene: str, counts: Counts) -> None:
         """Add what encoding met, by feature; names that no feature has are only counted."""
         for feature, count in counts.defaulted.items():
-            self.defaulted.labels(scene, feature).inc(count)
+            self.child(self.defaulted, scene, feature).inc(count)
         for feature, count in counts.out_of_vocabulary.items():
-            self.out_of_vocabulary.labels(scene, feature).inc(count)
+            self.child(self.out_of_vocabulary, scene, feature).inc(count)
         if counts.unknown:
-            self.unknown_features.labels(scene).inc(counts.unknown.total())
+            self.child(self.unknown_features, scene).inc(counts.unknown.total())
 
     def replace(self, gauge: Gauge, values: Mapping[str, float]) -> None:
         """Set a one-label gauge to exactly these values: what is gone disappears."""

@@ -18,7 +18,7 @@ from service.api.models_routes import model_routes
 from service.api.plan_routes import plan_routes
 from service.api.promoting import Promoter
 from service.api.publishing import Publisher
-from service.api.rank_route import rank_routes
+from service.api.rank_route import RankRoute, rank_docs
 from service.api.scenes import Scenes
 from service.errors import BodyTooLarge
 from service.experiment.loader import PlanLoader, Rehearse
@@ -64,14 +64,15 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     problems.install(app)
     scenes = Scenes(parts.loader)
     publisher = Publisher(parts.loader, parts.pool.ensure)
-    app.include_router(
-        rank_routes(parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent)
-    )
+    rank = RankRoute(parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent)
+    app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics))
-    app.add_middleware(Door, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics)
+    app.add_middleware(
+        Door, rank=rank, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics
+    )
 
     def count_too_large(scope: Scope) -> None:
         if asks_to_rank(scope):

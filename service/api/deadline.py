@@ -8,6 +8,7 @@ a whole call and are often longer (Envoy's own default is 15 s): above 5000 ms t
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 
@@ -45,16 +46,21 @@ _HEADERS: dict[str, tuple[Callable[[str], Fraction | None], str, bool]] = {
 }
 
 
+_NAMES = {name.lower().encode(): name for name in _HEADERS}  # as ASGI has them
+
+
 def read_timeout_ms(headers: Headers) -> float | None:
     """The smallest timeout that the headers name, in ms; None when they name none.
 
     Raises:
         MalformedHeader: a header that is no duration, or one outside 1 … 5000 ms.
     """
-    found = [_read(name, text.strip()) for name in _HEADERS for text in headers.getlist(name)]
+    given = [(_NAMES[raw], value) for raw, value in headers.raw if raw in _NAMES]
+    found = [_read(name, value.decode("latin-1").strip()) for name, value in given]
     return min(found, default=None)
 
 
+@lru_cache(maxsize=256)  # callers have few timeouts, and each is read at the door and by the route
 def _read(name: str, text: str) -> float:
     read, form, refuse_longer = _HEADERS[name]
     value = read(text)

@@ -21,12 +21,22 @@ _TICKET = "finerank.ticket"
 
 
 class Door:
-    """Takes a ticket for each rank request, by its deadline headers or else the scenes' default."""
+    """Takes a ticket for each rank request, by its deadline headers or else the scenes' default.
+
+    With its ticket a request goes to `rank`; all others go to `app`.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, admission: Admission, scenes: Scenes, metrics: Metrics
+        self,
+        app: ASGIApp,
+        *,
+        rank: ASGIApp,
+        admission: Admission,
+        scenes: Scenes,
+        metrics: Metrics,
     ) -> None:
         self._app = app
+        self._rank = rank
         self._admission = admission
         self._scenes = scenes
         self._metrics = metrics
@@ -44,7 +54,7 @@ class Door:
             return
         scope[_TICKET] = ticket
         try:
-            await self._app(scope, receive, send)
+            await self._rank(scope, receive, send)
         finally:
             ticket.leave()
 
