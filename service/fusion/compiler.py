@@ -40,6 +40,13 @@ class Formula:
     def __str__(self) -> str:
         return str(self.tree)
 
+    @property
+    def by_itself(self) -> bool:
+        """Whether a candidate's score depends on its own values alone, and not on the others or on
+        its place among them: rows of many requests may then be scored in one call.
+        """
+        return not self._program.across and self._program.rank_in is None
+
     def __call__(
         self, columns: Columns, scalars: Mapping[str, float] | None = None, *, rows: int
     ) -> Scores:

@@ -330,3 +330,18 @@ def test_a_text_compiles_and_runs_or_is_a_formula_error(source):
         except FormulaError:
             continue
         assert formula(COLUMNS, rows=ROWS).values.shape == (ROWS,)
+
+
+@pytest.mark.parametrize(
+    ("text", "by_itself"),
+    [
+        ("ctr * vcr", True),
+        ("rank(ctr)", False),
+        ("ctr + minmax(vcr)", False),
+        ("ctr / rank_in", False),
+        ("g(ctr)", False),
+    ],
+)
+def test_a_formula_says_whether_candidates_are_scored_by_themselves(text, by_itself):
+    formula = compile_formula(text, lets={"g(x)": "zscore(x)"}, heads=["ctr", "vcr"])
+    assert formula.by_itself == by_itself
