@@ -14,6 +14,7 @@ from service.scoring.graphs import WholeGraph
 from service.scoring.session import Session
 from training.export_cut import Cut, export_cut
 from training.matrices import as_matrices
+from training.parity import largest_difference
 from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
 
@@ -101,6 +102,6 @@ def _measure(
         }
         expected, found = run_heads(heads, batch), whole.run(batch)
         for name in worst:
-            difference = np.abs(expected[name].astype(np.float64) - found[name]).max()
-            worst[name] = max(worst[name], float(difference))
+            difference = largest_difference(expected[name], found[name])
+            worst[name] = float(np.maximum(worst[name], difference))
     return Parity(max_abs_difference=worst, tolerance=TOLERANCE, batches=PARITY_BATCHES)

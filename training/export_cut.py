@@ -22,6 +22,7 @@ from service.scoring.graphs import (
 )
 from service.scoring.session import Session
 from training.matrices import as_matrices
+from training.parity import largest_difference
 from training.rankers.cut import CutHeads, NotCut, cut
 from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
@@ -93,6 +94,6 @@ def _measure(
             }
             found, expected = graphs.run(request), whole.run(request)
             for head, values in expected.items():
-                difference = np.abs(found[head].astype(np.float64) - values).max()
+                difference = largest_difference(values, found[head])
                 worst[head] = float(np.maximum(worst.get(head, 0.0), difference))
     return Parity(max_abs_difference=worst, tolerance=TOLERANCE, batches=_BATCHES)

@@ -1,7 +1,8 @@
 """MODEL_CARD.md: data, metrics by head and sample space, calibration and limits, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from service.contract.heads import Head
 from service.contract.manifest import Manifest
 from training.scores import metrics_grid
 
@@ -28,7 +29,13 @@ def model_card(manifest: Manifest, *, validate: str, refit: bool) -> str:
         meaning = head.meaning.replace("|", "\\|")
         low, high = head.range
         lines.append(f"| `{head.name}` | {meaning} | {head.sample_space} | {low:g} to {high:g} |")
-    lines += ["", "## Metrics", "", *metrics_table(training.metrics)]
+    lines += [
+        "",
+        "## Metrics",
+        "",
+        *metrics_table(training.metrics),
+        *_calibrations(manifest.heads),
+    ]
     lines += [
         "",
         "`ratio` is predicted over observed: 1 is calibrated in the large. `auc` and `gauc`",
@@ -50,6 +57,27 @@ def model_card(manifest: Manifest, *, validate: str, refit: bool) -> str:
             for a in schema.attributes
         ]
     return "\n".join(lines) + "\n"
+
+
+def _calibrations(heads: Iterable[Head]) -> list[str]:
+    calibrated = [(h.name, h.calibration) for h in heads if h.calibration is not None]
+    if not calibrated:
+        return []
+    lines = [
+        "",
+        "Predicted over observed on the validation days, by the ranker that had not seen them;",
+        "the metrics above are those before calibration. After: every other row, by what was",
+        "fitted on the rest.",
+        "",
+        "| head | calibration | rows | before | after |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, fitted in calibrated:
+        before, after = (
+            "" if ratio is None else f"{ratio:.4f}" for ratio in (fitted.before, fitted.after)
+        )
+        lines.append(f"| `{name}` | {fitted.method} | {fitted.rows:,} | {before} | {after} |")
+    return lines
 
 
 def metrics_table(metrics: Mapping[str, float]) -> list[str]:

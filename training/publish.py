@@ -1,8 +1,9 @@
 """Write a finished run as a model package: graph, golden rows, card, manifest, all or nothing."""
 
+import math
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from service.contract.features import FeatureSchema
 from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, write_golden
-from service.contract.heads import Head
+from service.contract.heads import Calibration, Head
 from service.contract.manifest import FILE, Manifest, Training, digest_file
 from service.contract.repository import CHAMPION, Repository
 from service.scoring.graphs import MODEL_FILE
 from training.config.file import to_document
 from training.config.run import RunConfig
+from training.config.task import Task
 from training.data.log import Log
 from training.export import Graph, run_heads
 from training.model_card import model_card
@@ -43,6 +45,11 @@ class Finished:
     metrics: Mapping[str, float]
     days: tuple[int, int]
     rows: int
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)  # by head
+
+    def top(self, task: Task) -> float:
+        """The largest value its head can say."""
+        return math.prod(self.heads.ranker.readouts[n].top for n in task.product or (task.name,))
 
 
 def publish(finished: Finished, models: Path, *, promote: bool) -> int:
@@ -100,9 +107,12 @@ def _heads(finished: Finished) -> list[Head]:
                 meaning=task.says,
                 sample_space=task.space,
                 kind=task.kind,
+                range=(0.0, finished.top(task)),
                 unit=task.unit,
                 product=task.product,
                 quantiles=tuple(zip(_QUANTILES, values.tolist(), strict=True)),
+                calibration=finished.calibrations.get(task.name),
+                negative_rate=task.negative_rate,
             )
         )
     return heads

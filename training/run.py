@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from service.contract.features import FeatureSchema
+from service.contract.heads import Calibration
+from training.calibration.fit import fit_calibrations, install
 from training.checkpoint import Position
 from training.checks import require_trainable
 from training.config.run import RunConfig
@@ -67,6 +70,7 @@ class Learned:
     measured: Measured  # the same epoch for the report
     days: tuple[int, int]
     rows: int
+    calibrations: Mapping[str, Calibration]  # by head
 
 
 def run(
@@ -142,6 +146,14 @@ def learn(
         config, schema, data, places, console, judge, team, train_further=train_further
     )
     with console.status("measuring"):
+        calibrations = fit_calibrations(
+            config.tasks,
+            ranker.logit_names,
+            predict(ranker, held_out),
+            held_out.labels,
+            held_out.spaces,
+        )
+        install(ranker.readouts, calibrations)
         predictions = predict_heads(ranker, config, held_out)
         measured = measure(
             config, schema, ranker, predictions, data=data, validation=valid, held_out=held_out
@@ -163,6 +175,7 @@ def learn(
             team,
             stop_after=found.best_epoch,
         )
+        install(ranker.readouts, calibrations)
     return Learned(
         ranker=ranker,
         schema=schema,
@@ -173,6 +186,7 @@ def learn(
         measured=measured,
         days=(int(trained_on.day.min()), int(trained_on.day.max())),
         rows=trained_on.rows,
+        calibrations={name: c.record for name, c in calibrations.items()},
     )
 
 
@@ -192,6 +206,7 @@ def finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) 
         metrics=learned.metrics,
         days=learned.days,
         rows=learned.rows,
+        calibrations=learned.calibrations,
     )
 
 

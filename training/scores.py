@@ -69,11 +69,21 @@ def head_metrics(
         for name, rows in groups.items():
             truth = label[rows].astype(np.float64)
             guess = np.asarray(predictions[task.name])[rows].astype(np.float64)
+            guess = _as_sampled(guess, task.negative_rate)
             values = {metric: f(truth, guess) for metric, f in _BY_KIND[task.kind].items()}
             if task.kind == "binary":
                 values["gauc"] = grouped_auc(truth, guess, log.user_id[rows])
             found |= {f"{task.name}.{m}[{name}]": v for m, v in values.items() if np.isfinite(v)}
     return found
+
+
+def _as_sampled(guess: NDArray[np.float64], negative_rate: float) -> NDArray[np.float64]:
+    """P(event) among rows that lost negatives, which is what their labels show: the measured log is
+    sampled as the one that was learned from.
+    """
+    if negative_rate == 1:
+        return guess
+    return guess / (guess + (1 - guess) * negative_rate)
 
 
 def criterion(names: Iterable[str], metrics: Mapping[str, float]) -> float:

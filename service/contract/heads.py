@@ -11,6 +11,21 @@ SampleSpace = Annotated[
 ]  # impression, play, click ...
 
 
+class Calibration(BaseModel):
+    """What was fitted to make a head's predictions sum to what happens, inside the graph.
+
+    Predicted over observed on the rows it was fitted on; `after` by cross-fitting, so that no row
+    is measured with a fit that saw it. None where nothing was observed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["none", "platt", "isotonic"]  # none: the rows did not allow a fit
+    rows: int
+    before: float | None = None
+    after: float | None = None
+
+
 class Head(BaseModel):
     """One output: P(event | sample space) or an expected value, on the wire under `name`.
 
@@ -28,6 +43,8 @@ class Head(BaseModel):
     unit: str = "probability"
     product: tuple[Name, ...] | None = None
     quantiles: tuple[tuple[float, float], ...] = ()
+    calibration: Calibration | None = None
+    negative_rate: float = 1.0  # share of the negatives in the training log, corrected for
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

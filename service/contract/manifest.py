@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from service.contract.errors import PackageError
+from service.contract.errors import PackageError, UnknownModel
 from service.contract.features import Feature, FeatureSchema, Name
 from service.contract.heads import Head
 from service.contract.pieces import read_pieces
@@ -33,11 +33,34 @@ class Digest(_Strict):
 
 
 class Parity(_Strict):
-    """Largest |difference| per head of two ways to compute it, and the batch sizes measured."""
+    """Largest |difference| per head of two ways to compute it (relative, of values beyond 1), and
+    the batch sizes measured.
+    """
 
     max_abs_difference: dict[str, float]
     tolerance: float
     batches: tuple[int, ...]
+
+
+class Variant(_Strict):
+    """A second form of the graphs, and what it costs, measured on validation rows.
+
+    `files`: file of the package -> the file that takes its place. Refused ones have none.
+    `auc_loss`: by head with binary labels. `top10_overlap`: by head, over `lists` lists of
+    candidates. The rows of golden.npz reproduce `golden` within `tolerance`.
+    """
+
+    files: dict[str, str] = {}
+    golden: str = ""
+    tolerance: float = 0.0
+    refused: str = ""
+    auc_loss: dict[str, float]
+    auc_loss_limit: float
+    top10_overlap: dict[str, float]
+    top10_overlap_limit: float
+    max_abs_difference: dict[str, float]
+    rows: int
+    lists: int
 
 
 class Training(_Strict):
@@ -65,6 +88,7 @@ class Manifest(_Strict):
     training: Training
     cut: str = "not cut"  # 'user/item/rank', or why the graph is served whole
     cut_parity: Parity | None = None  # model.onnx and the three graphs
+    variants: dict[str, Variant] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -90,6 +114,20 @@ class Manifest(_Strict):
     def id(self) -> str:
         """`name/version`, as replies show it."""
         return f"{self.name}/{self.version}"
+
+    def variant(self, name: str) -> Variant:
+        """A published variant.
+
+        Raises:
+            UnknownModel: there is none of this name, or it was refused (why).
+        """
+        variant = self.variants.get(name)
+        if variant is None:
+            known = ", ".join(n for n, v in self.variants.items() if v.files) or "none"
+            raise UnknownModel(f"model {self.id} has no variant {name!r} (known: {known})")
+        if not variant.files:
+            raise UnknownModel(f"model {self.id} has no variant {name!r}: {variant.refused}")
+        return variant
 
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True, indent=1) + "\n"

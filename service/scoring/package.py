@@ -1,7 +1,7 @@
 """Load a model package and refuse it unless it reproduces its own golden rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,7 +10,14 @@ import numpy as np
 from service.contract.encode import Array
 from service.contract.errors import EncodeError, PackageError
 from service.contract.features import FeatureSchema, IdFeature
-from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, read_golden
+from service.contract.golden import (
+    JSON_FILE,
+    NPZ_FILE,
+    Golden,
+    encode_raw,
+    read_golden,
+    read_heads,
+)
 from service.contract.manifest import Manifest, verify_files
 from service.contract.repository import Repository
 from service.scoring.errors import RunFailed
@@ -31,16 +38,20 @@ HEAD_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A package that has proved itself: its manifest, its golden rows and its graphs."""
+    """A package that has proved itself: its manifest, its golden rows and its graphs.
+
+    `golden` has the heads of the variant, where one is loaded.
+    """
 
     manifest: Manifest
     golden: Golden
     graphs: Graphs
+    variant: str | None = None
 
     @property
     def id(self) -> str:
-        """`name/version`."""
-        return self.manifest.id
+        """`name/version`, of a variant `name/version+variant`."""
+        return self.manifest.id + (f"+{self.variant}" if self.variant else "")
 
     @property
     def schema(self) -> FeatureSchema:
@@ -48,32 +59,54 @@ class LoadedModel:
 
 
 def load_package(
-    repository: Repository, name: str, version: int, threads: int = 1, *, whole: bool = False
+    repository: Repository,
+    name: str,
+    version: int,
+    threads: int = 1,
+    *,
+    whole: bool = False,
+    variant: str | None = None,
 ) -> LoadedModel:
     """Verify every digest, load the verified bytes, compare names and replay the golden rows.
 
     `whole` loads model.onnx where there is a cut, too: it takes rows of many users at once.
 
+    `variant` loads that form of the graphs, and replays its own golden heads.
+
     Raises:
         PackageError: the sentence names the package, the file and what is wrong.
+        UnknownModel: it has no such variant.
         RuntimeProblem: ONNX Runtime is missing or installed twice.
     """
     manifest = repository.manifest(name, version)
     directory = repository.path(name, version)
     cut = manifest.cut == CUT
     needed = (MODEL_FILE, JSON_FILE, NPZ_FILE, *(CUT_FILES if cut else ()))
+    replaced, heads_file, tolerance = dict[str, str](), "", HEAD_TOLERANCE
+    if variant is not None:
+        if whole and cut:
+            raise PackageError(f"{manifest.id}: its variant {variant!r} has no whole graph")
+        form = manifest.variant(variant)
+        replaced, heads_file, tolerance = form.files, form.golden, form.tolerance
+        needed = (*needed, *replaced.values(), heads_file)
     if unlisted := [f for f in needed if f not in manifest.files]:
         raise PackageError(f"{manifest.id}: the manifest has no digest of {unlisted[0]}")
     verify_files(directory, manifest)
-    graphs = _open_graphs(directory, manifest, threads, cut=cut and not whole)
-    loaded = LoadedModel(manifest, read_golden(directory), graphs)
+    graphs = _open_graphs(directory, manifest, threads, replaced, cut=cut and not whole)
+    golden = read_golden(directory)
+    if variant is not None:
+        golden = replace(golden, heads=read_heads(directory / heads_file))
+    loaded = LoadedModel(manifest, golden, graphs, variant)
     _check_tables(loaded)
-    _replay(loaded)
+    _replay(loaded, tolerance)
     return loaded
 
 
-def _open_graphs(directory: Path, manifest: Manifest, threads: int, *, cut: bool) -> Graphs:
-    def session(file: str) -> Session:
+def _open_graphs(
+    directory: Path, manifest: Manifest, threads: int, replaced: Mapping[str, str], *, cut: bool
+) -> Graphs:
+    def session(graph: str) -> Session:
+        file = replaced.get(graph, graph)
         content = _read_verified(directory, manifest, file)
         return Session(content, threads, label=f"{manifest.id}/{file}")
 
@@ -114,7 +147,7 @@ def _last_id(schema: FeatureSchema, feature: IdFeature) -> int:
     return len(vocabulary) if isinstance(vocabulary, dict) else vocabulary
 
 
-def _replay(loaded: LoadedModel) -> None:
+def _replay(loaded: LoadedModel, head_tolerance: float) -> None:
     golden, schema = loaded.golden, loaded.schema
     if set(golden.heads) != set(loaded.manifest.head_names):
         raise PackageError(
@@ -144,8 +177,8 @@ def _replay(loaded: LoadedModel) -> None:
         raise PackageError(f"{loaded.id}: the golden rows cannot be run: {err}") from err
     for head in loaded.manifest.head_names:
         what = f"{loaded.id}: golden head {head!r}"
-        _compare(what, together[head], golden.heads[head], HEAD_TOLERANCE)
-        _compare(f"{what}, each row run alone,", alone[head], golden.heads[head], HEAD_TOLERANCE)
+        _compare(what, together[head], golden.heads[head], head_tolerance)
+        _compare(f"{what}, each row run alone,", alone[head], golden.heads[head], head_tolerance)
 
 
 def _one_by_one(loaded: LoadedModel, encoded: Mapping[str, Array]) -> Heads:
@@ -180,7 +213,8 @@ def _compare(what: str, found: Array, expected: Array, tolerance: float) -> None
             row = int(np.argwhere(~np.isfinite(values))[0][0])
             raise PackageError(f"{what} is not finite in row {row} ({kind})")
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    if not (difference <= tolerance).all():
+    # of an amount beyond 1 (watch seconds), float32 keeps a share, not decimals
+    if not (difference <= tolerance * np.maximum(1, np.abs(expected.astype(np.float64)))).all():
         row = int(np.unravel_index(np.argmax(difference), difference.shape)[0])
         raise PackageError(
             f"{what} differs in row {row}: computed {found[row]}, stored {expected[row]}"

@@ -29,20 +29,21 @@ class Ordinal(nn.Module):
 
     @property
     def top(self) -> float:
-        return (self.least + self.steps.sum()).item()
+        return max((self.least + self.steps.sum()).item(), 1e-6)
 
     def fit(self, label: Tensor, side: None = None) -> None:
         label = label.double()
-        above = label[label > label.min()] if len(label) else label
-        if not len(above):
+        if not len(label):
             return
+        above = label[label > label.min()]
+        above = above if len(above) else label
         shares = torch.linspace(0, 1, self.outputs + 2, dtype=torch.float64)[1:-1]
         self.thresholds.copy_(torch.quantile(_thinned(above), shares))
         bins = torch.bucketize(label, self.thresholds.double(), right=True)
         rows = torch.bincount(bins, minlength=self.outputs + 1)
         means = torch.bincount(bins, weights=label, minlength=self.outputs + 1) / rows
         for at in range(self.outputs + 1):
-            if not rows[at]:  # between two equal thresholds
+            if not rows[at]:  # below a constant label, or between two equal thresholds
                 means[at] = means[at - 1] if at else label.min()
         self.least.copy_(means[0])
         self.steps.copy_(means.diff())

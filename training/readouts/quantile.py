@@ -36,7 +36,7 @@ class Quantile(nn.Module):
 
     @property
     def top(self) -> float:
-        return self.amounts.max().item()
+        return max(self.amounts.max().item(), 1e-6)
 
     def fit(self, label: Tensor, side: Tensor) -> None:
         if not len(label):
