@@ -35,7 +35,8 @@ class FieldSelection(nn.Module):
     def forward(self, x: Blocks) -> Tensor:
         scale = self.softmax(self.select(x))  # (B, T + 1, F)
         scale = scale * scale.shape[2]
-        streams = x.whole.unsqueeze(1) * scale[..., self.field]
+        of_columns = scale.gather(2, self.field.expand(*scale.shape[:2], -1))  # (B, T + 1, D)
+        streams = x.whole.unsqueeze(1) * of_columns
         return self.trunk.streams(streams[:, :-1], streams[:, -1:])
 
     @property

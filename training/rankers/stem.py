@@ -52,7 +52,8 @@ class STEM(nn.Module):
         self.pools = {"level 1": (*theirs, *(f"shared {n}" for n in range(1, shared + 1)))}
 
     def forward(self, x: Blocks) -> Tensor:
-        streams = x.whole[:, self.columns]  # (B, T + 1, D)
+        streams = x.whole.index_select(1, self.columns.flatten())
+        streams = streams.unflatten(1, self.columns.shape)  # (B, T + 1, D)
         tasks, shared = streams[:, :-1], streams[:, -1:]
         experts = [self.own(tasks).flatten(1, 2), self.shared(shared).flatten(1, 2)]
         pool = torch.cat(experts, dim=1).unsqueeze(1)  # (B, 1, P, H)
