@@ -45,8 +45,8 @@ def _all(column: str, value: object) -> Change:
         ),
         pytest.param(
             _set("click", 17, "2"),
-            "task ctr: label 'click' goes from 0 to 2, and a head lies in 0 … 1: clip it, or set"
-            " at_least (first at log.csv, column 'click', row 17)",
+            "task ctr: label 'click' goes from 0 to 2, and a head lies in 0 … 1: clip it, set"
+            " at_least, or say how to `watch` it (first at log.csv, column 'click', row 17)",
             id="a label beyond 0 … 1",
         ),
         pytest.param(
