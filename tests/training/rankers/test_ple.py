@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.training.rankers.trunks import HIDDEN, blocks, changed_by, made
+from tests.training.rankers.trunks import EXACT, HIDDEN, blocks, changed_by, made
 from training.modules.blocks import Blocks, Widths
 from training.rankers.ple import PLE
 
@@ -85,3 +85,24 @@ def test_a_step_changes_nothing_that_is_frozen(frozen):
     changed = changed_by(trunk, lambda t: t(blocks()).square().sum())
     assert kept
     assert changed == set(trunk.state_dict()) - kept
+
+
+def test_permuting_tasks_with_all_that_is_theirs_permutes_the_outputs():
+    tasks, own = 2, 2
+    ple = made(PLE(WIDTHS, tasks=tasks, levels=2, own=own, shared=1, hidden=HIDDEN))
+    before = ple(blocks()).flip(1)
+
+    def flip(parameter, axis):
+        parameter.copy_(parameter.unflatten(axis, (tasks, -1)).flip(axis).flatten(axis, axis + 1))
+
+    with torch.no_grad():
+        for level, columns in zip(ple.levels, (1, 0), strict=True):  # where first layers keep tasks
+            flip(level.own.first.weight, columns)
+            flip(level.own.first.bias, 0)
+            flip(level.gate.select.weight, columns)
+            for layer in level.own.rest:
+                flip(layer.weight, 0)
+                flip(layer.bias, 0)
+        of_own = ple.levels[0].shared_gate.select.weight[:, : tasks * own]
+        flip(of_own, 1)
+    torch.testing.assert_close(ple(blocks()), before, **EXACT)

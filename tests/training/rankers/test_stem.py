@@ -85,3 +85,17 @@ def test_forward_is_a_loop_over_tasks():
 def test_parameters_are_counted(own, shared):
     pool = TASKS * own + shared
     assert size(_trunk(own=own, shared=shared)) == pool * EXPERT + TASKS * WIDTH * pool
+
+
+def test_permuting_tasks_with_their_tables_experts_and_gates_permutes_the_outputs():
+    trunk, (user, item, age, rate) = _trunk(own=1), _tables()
+    before = trunk(_blocks(user, item, age, rate)).flip(1)
+    order = [1, 0, 2]  # of the tables, and of the experts in the pool
+    with torch.no_grad():
+        for layer in (trunk.own.first, *trunk.own.rest):
+            layer.weight.copy_(layer.weight.flip(0))
+            layer.bias.copy_(layer.bias.flip(0))
+        select = trunk.gate.select.weight
+        select.copy_(select.flip(0)[:, :, order])
+    after = trunk(_blocks(user[order], item[order], age, rate))
+    torch.testing.assert_close(after, before, **EXACT)
