@@ -46,12 +46,12 @@ def load_catalogue(url: str, catalogue: Catalogue) -> int:
     return written
 
 
-def bench_plan(name: str) -> dict[str, Any]:
-    """The plan document that ranks the scene with package `name`."""
+def bench_plan(name: str, variant: str = "") -> dict[str, Any]:
+    """The plan document that ranks the scene with package `name`, or a variant of it."""
     return {
         "format": 1,
         "scene": SCENE,
-        "model": f"{name}@champion",
+        "model": f"{name}@champion{variant and '+'}{variant}",
         "deadline_ms": 40,
         "formulas": {"base": {"score": SCORE}},
         "default": {"formula": "base"},

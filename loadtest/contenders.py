@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from loadtest.bench_store import bench_plan, publish_plan, store_url
 from loadtest.catalogue import SCENE
 from loadtest.http_client import Target
 from loadtest.machine import ROOT
@@ -49,6 +50,7 @@ class Contender:
         environment: its virtual environment in `build/peers`.
         workers: a peer's processes; None is one a core.
         options: further options of `finerank serve`.
+        variant: of the bench model; its scores differ a little from the exact ones.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Contender:
     forms: tuple[Form, ...] = ("rows",)
     workers: int | None = None
     options: tuple[str, ...] = ()
+    variant: str = ""
 
     @property
     def python(self) -> Path:
@@ -96,6 +99,7 @@ CONTENDERS: Mapping[str, Contender] = {
     c.name: c
     for c in (
         Contender("finerank", forms=("ids", "columns", "rows")),
+        Contender("finerank-int8", forms=("ids", "columns"), variant="int8"),
         Contender("plain-fastapi", "plain_fastapi", "plain_fastapi"),
         # One process whose thread pool runs the requests: no unevenness between sockets.
         Contender("plain-fastapi-1p", "plain_fastapi", "plain_fastapi", workers=1),
@@ -112,6 +116,9 @@ def serving(
     contender: Contender, place: Place, probe: Body, *, cores: frozenset[int] | None = None
 ) -> Iterator[tuple[Server, Target]]:
     """Start a contender and hand it over once it has answered `probe`."""
+    if contender.peer is None:
+        with store_url("embedded", place.state) as url:
+            publish_plan(url, bench_plan(SCENE, contender.variant))
     port = free_port()
     environment = {
         "PATH": f"{contender.python.parent}{os.pathsep}{os.environ['PATH']}",

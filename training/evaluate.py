@@ -53,7 +53,12 @@ def evaluate(
     """
     ref = ModelRef.parse(reference)
     model = load_package(
-        repository, ref.name, repository.resolve(ref), cpu_budget().threads, whole=True
+        repository,
+        ref.name,
+        repository.resolve(ref),
+        cpu_budget().threads,
+        whole=True,
+        variant=ref.variant,
     )
     config = parse_config(
         model.manifest.training.config, name=model.manifest.name, source=f"{model.id}/manifest.json"
@@ -164,8 +169,9 @@ def seen_in_training(evaluation: Evaluation, days: Days) -> str | None:
 
 
 def show_metrics(metrics: dict[str, float], title: str, console: Console) -> None:
-    """A table with one row a head and sample space."""
-    columns, rows = metrics_grid(metrics)
+    """A table with one row a head and sample space; groups of duration are left to the report."""
+    shown = {name: value for name, value in metrics.items() if f", {DURATION} " not in name}
+    columns, rows = metrics_grid(shown)
     table = Table("head", "rows", *columns, title=title, title_justify="left")
     for (head, space), values in rows.items():
         table.add_row(head, space, *(f"{values[c]:.4f}" if c in values else "" for c in columns))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.features import FeatureSchema
-from service.contract.golden import JSON_FILE, NPZ_FILE, Golden, encode_raw, write_golden
+from service.contract.golden import Golden, encode_raw, write_golden
 from service.contract.heads import Calibration, Head
 from service.contract.manifest import FILE, Manifest, Training, digest_file
 from service.contract.repository import CHAMPION, Repository
@@ -22,6 +22,8 @@ from training.config.run import RunConfig
 from training.config.task import Task
 from training.data.log import Log
 from training.export import Graph, run_heads
+from training.export_int8 import NAME as INT8
+from training.export_int8 import Int8
 from training.model_card import model_card
 from training.rankers.heads import Heads
 
@@ -46,6 +48,7 @@ class Finished:
     days: tuple[int, int]
     rows: int
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)  # by head
+    int8: Int8 | None = None
 
     def top(self, task: Task) -> float:
         """The largest value its head can say."""
@@ -70,6 +73,9 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
     encoded = encode_raw(finished.schema, finished.golden)
     outputs = run_heads(finished.heads, encoded)
     write_golden(draft, Golden(raw=finished.golden, encoded=encoded, heads=outputs))
+    variants = {}
+    if finished.int8 is not None:
+        variants[INT8] = finished.int8.write(draft, encoded)
     manifest = Manifest(
         format=1,
         name=config.name,
@@ -82,6 +88,7 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
         parity=graph.parity,
         cut=graph.cut.says,
         cut_parity=graph.cut.parity,
+        variants=variants,
         training=Training(
             config=to_document(config),
             data_days=finished.days,
@@ -92,8 +99,7 @@ def _write(finished: Finished, draft: Path, version: int) -> None:
     )
     card = model_card(manifest, validate=config.data.validate_, refit=config.train.refit)
     (draft / CARD_FILE).write_text(card)
-    written = (*graphs, JSON_FILE, NPZ_FILE, CARD_FILE)
-    files = {file: digest_file(draft / file) for file in written}
+    files = {file.name: digest_file(file) for file in sorted(draft.iterdir())}
     (draft / FILE).write_text(manifest.model_copy(update={"files": files}).to_json())
 
 

@@ -23,6 +23,7 @@ from training.data.days import Days
 from training.data.log import Log, Reader
 from training.dataset import Dataset, build_dataset
 from training.export import export_graph
+from training.export_int8 import Judged, export_int8
 from training.golden_rows import golden_rows
 from training.loop import Judge, fit, predict, start_at_base_rates
 from training.objective import Objective
@@ -33,7 +34,7 @@ from training.rankers.heads import Heads, head_values
 from training.rankers.ranker import Ranker
 from training.reading import reader_for
 from training.report.of_run import Measured, measure, recording, report_run
-from training.scores import criterion, head_metrics, log_slices
+from training.scores import binary_labels, criterion, head_metrics, log_slices
 from training.team import ALONE, Team, joined
 
 
@@ -195,11 +196,17 @@ def finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) 
     schema, held_out = learned.schema, learned.held_out
     heads = Heads(learned.ranker, list(schema.inputs), {t.name: t.product for t in config.heads})
     encoded = {name: block.numpy() for name, block in held_out.inputs.items()}
+    graph = export_graph(heads, schema, encoded)
+    int8 = None
+    if config.export.int8:
+        judged = Judged(encoded, binary_labels(config.heads, learned.validation))
+        int8 = export_int8(graph, heads.heads, schema, judged)
     return Finished(
         config=config,
         schema=schema,
         heads=heads,
-        graph=export_graph(heads, schema, encoded),
+        graph=graph,
+        int8=int8,
         golden=golden_rows(schema, reader, places.data, learned.validation),
         validation=learned.validation,
         predictions=predict_heads(learned.ranker, config, held_out),

@@ -77,6 +77,15 @@ def head_metrics(
     return found
 
 
+def binary_labels(tasks: Iterable[Task], log: Log) -> dict[str, NDArray[np.float32]]:
+    """Labels (N,) of the binary heads, NaN outside their sample space."""
+    return {
+        task.name: np.where(log.spaces[task.space], log.labels[task.label], np.float32("nan"))
+        for task in tasks
+        if task.kind == "binary"
+    }
+
+
 def _as_sampled(guess: NDArray[np.float64], negative_rate: float) -> NDArray[np.float64]:
     """P(event) among rows that lost negatives, which is what their labels show: the measured log is
     sampled as the one that was learned from.

@@ -13,7 +13,7 @@ from service.api.json_body import parse
 from service.api.json_reply import json_reply
 from service.api.openapi import body_of, problems
 from service.api.promoting import Promoted, Promoter
-from service.contract.repository import CHAMPION
+from service.contract.repository import CHAMPION, ModelRef
 from service.errors import StoreDown, UnknownModel
 from service.experiment.connection import UNAVAILABLE
 from service.scoring.proof import shown
@@ -115,19 +115,30 @@ def _version(
         "model": id_,
         "state": states.get(id_, "available"),
         "aliases": sorted(alias for alias, v in aliases.items() if v == version),
-        "scenes": [scene for scene, s in live.items() if s is not None and id_ in s.models],
+        "scenes": [
+            scene
+            for scene, s in live.items()
+            if s is not None and id_ in {str(ModelRef.parse(m).package) for m in s.models}
+        ],
     }
     if id_ in pool.refusals:
         found["reason"] = pool.refusals[id_]
     if (verdict := pool.verdicts.get(id_)) is not None:
         found["verdict"] = shown(verdict)
-    if (loaded := pool.get(id_)) is not None:
+    forms = [other for other in states if other.startswith(f"{id_}+")]
+    if (loaded := next(filter(None, map(pool.get, (id_, *forms))), None)) is not None:
         manifest = loaded.manifest
         found |= {
             "created_at": manifest.created_at,
             "heads": list(manifest.head_names),
             "cut": manifest.cut,
         }
+        if manifest.variants:
+            found["variants"] = {
+                form: variant.model_dump(exclude={"files", "golden"})
+                | {"state": states.get(f"{id_}+{form}", "available")}
+                for form, variant in manifest.variants.items()
+            }
     return found
 
 

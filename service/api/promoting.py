@@ -93,7 +93,8 @@ class Promoter:
     def _naming(self, ref: ModelRef) -> list[Snapshot]:
         """The live snapshots of plans that name this alias."""
         live = [self.loader.snapshot(scene) for scene in self.loader.scenes()]
-        return [s for s in live if s is not None and ref in model_refs(s.plan)]
+        running = [s for s in live if s is not None]
+        return [s for s in running if ref in {named.package for named in model_refs(s.plan)}]
 
     async def _compile(self, live: Snapshot, to: dict[str, dict[str, int]]) -> Snapshot:
         models = await self.loader.models(live.plan, to)

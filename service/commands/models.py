@@ -1,5 +1,6 @@
 """`finerank models …`: look at packages in a directory, move the aliases of a running service."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,8 @@ def promote(
     """
     with console.refusals(Refused, ContractError), ModelClient(url, token) as client:
         ref = ModelRef.parse(model)
+        if ref.variant is not None:
+            raise Refused(f"{ref}: an alias points at a version; plans add +{ref.variant} to it")
         version = ref.version or _pointed_at(client.get(ref.name), ref)
         _say(client.promote(ref.name, version, alias, author))
 
@@ -138,22 +141,27 @@ def check(
     with console.refusals(SettingsError, ContractError, RuntimeProblem):
         repository = Repository(load_settings(models=models).models)
         if model is None:
-            wanted = [(n, v) for n in repository.names() for v in repository.versions(n)]
+            wanted = [
+                ModelRef(n, version=v) for n in repository.names() for v in repository.versions(n)
+            ]
         else:
             ref = ModelRef.parse(model)
-            wanted = [(ref.name, repository.resolve(ref))]
-        wrong = sum(not _check(repository, name, version) for name, version in wanted)
+            wanted = [ref.at(repository.resolve(ref))]
+        wrong = sum(not _check(repository, ref, ref.version or 0) for ref in wanted)
     if not wanted:
         raise console.fail(f"no models in {repository.root}")
     if wrong:
         raise typer.Exit(1)
 
 
-def _check(repository: Repository, name: str, version: int) -> bool:
+def _check(repository: Repository, ref: ModelRef, version: int) -> bool:
+    """A package; unless a variant is asked for, all that it publishes."""
     try:
-        loaded = load_package(repository, name, version)
+        loaded = load_package(repository, ref.name, version, variant=ref.variant)
     except ContractError as error:
-        console.out.print(f"[red]refused[/] {name}/{version}: {error}")
+        console.out.print(f"[red]refused[/] {ref}: {error}")
         return False
     console.out.print(f"[green]ok[/]      {loaded.id}: {len(loaded.golden.raw)} golden rows")
-    return True
+    forms = loaded.manifest.variants if ref.variant is None else {}
+    published = [replace(ref, variant=name) for name, form in forms.items() if form.files]
+    return sum(not _check(repository, form, version) for form in published) == 0

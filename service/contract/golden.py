@@ -65,6 +65,25 @@ def write_golden(directory: Path, golden: Golden) -> None:
     np.savez_compressed(directory / NPZ_FILE, **arrays)
 
 
+def write_heads(path: Path, heads: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write the heads of a variant on the golden rows."""
+    arrays: dict[str, Any] = {_HEAD + name: values for name, values in heads.items()}
+    np.savez_compressed(path, **arrays)
+
+
+def read_heads(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read them back.
+
+    Raises:
+        PackageError: missing or unreadable; the sentence names the file.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {n.removeprefix(_HEAD): arrays[n] for n in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as err:
+        raise PackageError(f"{path}: golden heads cannot be read: {err}") from err
+
+
 def read_golden(directory: Path) -> Golden:
     """Read both files back.
 

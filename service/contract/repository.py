@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
@@ -20,31 +20,44 @@ ALIASES = "aliases.json"
 CHAMPION = "champion"
 _REFERENCE = re.compile(
     r"([a-z0-9][a-z0-9_-]{0,63})(?:@([a-z][a-z0-9_-]{0,31})|/([1-9][0-9]{0,8}))?"
+    r"(?:\+([a-z][a-z0-9]{0,15}))?"
 )
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """`name@alias` (moves with it) or `name/version` (pinned); a bare name means `@champion`."""
+    """`name@alias` (moves with it) or `name/version` (pinned); a bare name means `@champion`.
+
+    `+int8` behind it means that variant of the package.
+    """
 
     name: str
     alias: str | None = None
     version: int | None = None
+    variant: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
         match = _REFERENCE.fullmatch(text)
         if match is None:
             raise UnknownModel(f"{text!r} is no model: write name, name@alias or name/version")
-        name, alias, version = match.groups()
+        name, alias, version, variant = match.groups()
         if version is not None:
-            return cls(name, version=int(version))
-        return cls(name, alias=alias or CHAMPION)
+            return cls(name, version=int(version), variant=variant)
+        return cls(name, alias=alias or CHAMPION, variant=variant)
 
     def __str__(self) -> str:
-        return (
-            f"{self.name}@{self.alias}" if self.version is None else f"{self.name}/{self.version}"
-        )
+        place = f"@{self.alias}" if self.version is None else f"/{self.version}"
+        return f"{self.name}{place}{f'+{self.variant}' if self.variant else ''}"
+
+    @property
+    def package(self) -> Self:
+        """The same without its variant."""
+        return replace(self, variant=None)
+
+    def at(self, version: int) -> Self:
+        """The same, pinned to a version."""
+        return replace(self, alias=None, version=version)
 
 
 class Repository:

@@ -43,10 +43,14 @@ class ResolvedModels:
     _manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict, repr=False)
 
     def manifest(self, ref: ModelRef) -> Manifest:
+        """Raises UnknownModel or PackageError; a variant that was refused is unknown."""
         wanted = ref.name, self._version(ref)
         if wanted not in self._manifests:
             self._manifests[wanted] = self.reader.manifest(*wanted)
-        return self._manifests[wanted]
+        manifest = self._manifests[wanted]
+        if ref.variant is not None:
+            manifest.variant(ref.variant)
+        return manifest
 
     def golden(self, ref: ModelRef) -> Golden:
         self.manifest(ref)

@@ -108,7 +108,7 @@ class Compiler:
         return Treatment(
             formula_name=effect.formula,
             formula=formula,
-            model=package.manifest.id,
+            model=package.id,
             params=effect.params,
             scalar_defaults=package.defaults_of(formula),
             assignments=effect.assignments,
@@ -133,7 +133,7 @@ class Compiler:
         Equal: same text, functions and model, and the same values of the params that it uses.
         """
         lets = tuple((key, text) for key, (text, _) in effect.let.items())
-        text = (effect.formula, lets, package.manifest.id)
+        text = (effect.formula, lets, package.id)
         if text in self._used:
             known = (*text, _values(effect, self._used[text]))
             if known in self._formulas:
@@ -197,6 +197,7 @@ class Compiler:
 class _Package:
     """What plans need of a model."""
 
+    id: str  # name/version, of a variant name/version+variant
     manifest: Manifest
     golden: Golden
     scalar_defaults: Mapping[str, float]
@@ -204,7 +205,8 @@ class _Package:
     @classmethod
     def read(cls, models: Models, ref: ModelRef) -> Self:
         manifest = models.manifest(ref)
-        return cls(manifest, models.golden(ref), scalar_defaults(manifest.schema_))
+        id_ = str(ref.at(manifest.version))
+        return cls(id_, manifest, models.golden(ref), scalar_defaults(manifest.schema_))
 
     def defaults_of(self, formula: Formula) -> dict[str, float]:
         return {name: self.scalar_defaults[name] for name in sorted(formula.scalars)}

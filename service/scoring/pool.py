@@ -167,9 +167,8 @@ class ModelPool:
     def _active(self, id_: str) -> str | None:
         """The newest version of the same model that snapshots need now."""
         name = ModelRef.parse(id_).name
-        refs = [ModelRef.parse(other) for other in self._needed]
-        versions = [ref.version for ref in refs if ref.name == name and ref.version is not None]
-        return f"{name}/{max(versions)}" if versions else None
+        refs = [ref for ref in map(ModelRef.parse, self._needed) if ref.name == name]
+        return str(max(refs, key=lambda ref: (ref.version or 0, str(ref)))) if refs else None
 
     def _read(self, id_: str, active: str | None) -> LoadedModel:
         ref = ModelRef.parse(id_)
@@ -177,4 +176,6 @@ class ModelPool:
             raise PackageError(f"{id_!r} names no version; a pool loads name/version")
         if self._prove is not None and self._models:
             self.verdicts[id_] = self._prove(id_, active)
-        return load_package(self._repository, ref.name, ref.version, self._threads)
+        return load_package(
+            self._repository, ref.name, ref.version, self._threads, variant=ref.variant
+        )

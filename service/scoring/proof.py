@@ -118,7 +118,7 @@ def _load(models: Path, id_: str) -> LoadedModel:
     ref = ModelRef.parse(id_)
     if ref.version is None:
         raise PackageError(f"{id_!r} names no version")
-    return load_package(Repository(models), ref.name, ref.version)
+    return load_package(Repository(models), ref.name, ref.version, variant=ref.variant)
 
 
 def _prove(models: Path, id_: str, active: str | None) -> dict[str, object]:

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from training.config.export import Export
 from training.config.model import Model
 from training.config.table import Table
 from training.config.task import Task
@@ -29,6 +30,7 @@ class RunConfig(Table):
     synthetic: SyntheticConfig = SyntheticConfig()
     model: Model
     train: Train = Train()
+    export: Export = Export()
     tasks: tuple[Task, ...]
     slices: tuple[str, ...] = ()  # "tab=1": measure these rows apart, too
 
