@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,7 +31,7 @@ class Entry(Table):
     config: str | None = None  # beside the study's file; None: the study's base
     set: tuple[str, ...] = ()
     seeds: tuple[int, ...] | None = None  # None: the study's
-    peer: str | None = None  # a name in training.peers
+    peer: Literal["torch-rechub", "lightgbm"] | None = None  # who trains in our place
     options: dict[str, Any] = Field(default_factory=dict)  # of the peer
 
 
