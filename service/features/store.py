@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service.features.errors import StoreUnavailable
+from service.features.wire import Wires
 
 Kind = Literal["user", "item"]
 Record = Mapping[str, Any]  # raw name -> raw value, as JSON holds it
@@ -58,8 +59,11 @@ class Fetched:
 class FeatureStore:
     """Reads records from Redis or Valkey."""
 
-    def __init__(self, redis: Redis, timeout_s: float = 0.010) -> None:
+    def __init__(
+        self, redis: Redis, timeout_s: float = 0.010, *, wires: Wires | None = None
+    ) -> None:
         self._redis = redis
+        self._wires = wires  # where the server is one that they can reach
         self._timeout_s = timeout_s
 
     @classmethod
@@ -72,7 +76,7 @@ class FeatureStore:
             socket_connect_timeout=timeout_s,
             max_connections=max_connections,
         )
-        return cls(redis, timeout_s)
+        return cls(redis, timeout_s, wires=Wires.from_url(url))
 
     async def fetch(
         self, scene: str, user_id: str | None, ids: Iterable[str], timeout_s: float | None = None
@@ -90,7 +94,10 @@ class FeatureStore:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
             async with asyncio.timeout(limit_s):
-                values = cast("list[bytes | None]", await self._redis.mget(keys))
+                if self._wires is not None:
+                    values = await self._wires.get(keys)
+                else:
+                    values = cast("list[bytes | None]", await self._redis.mget(keys))
         except TimeoutError as err:
             raise StoreUnavailable(f"no answer within {limit_s * 1000:.0f} ms") from err
         except (RedisError, OSError) as err:
@@ -113,6 +120,8 @@ class FeatureStore:
             raise StoreUnavailable(f"{type(err).__name__}: {err}") from err
 
     async def close(self) -> None:
+        if self._wires is not None:
+            self._wires.close()
         await self._redis.aclose()
 
 
