@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.modules.blocks import Blocks, Widths
+from training.modules.dropout import Dropout
 from training.modules.linear import GroupLinear, first_layer
 
 
@@ -38,7 +39,7 @@ class ExpertBank(nn.Module):
         self.rest = nn.ModuleList(
             GroupLinear(groups * experts, width, following) for width, following in pairwise(hidden)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Blocks | Tensor) -> Tensor:
         hidden = torch.relu(self.first(x)).unflatten(2, (self.experts, -1)).flatten(1, 2)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.modules.blocks import Blocks
+from training.modules.dropout import Dropout
 from training.modules.gate_nu import GateNU
 from training.modules.linear import BlockLinear, GroupLinear
 
@@ -45,7 +46,7 @@ class TowerBank(nn.Module):
             for width, following in pairwise((width_in, *hidden))
         )
         self.out = GroupLinear(tasks, hidden[-1] if hidden else width_in, most)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, blocks: Blocks | None = None) -> Tensor:
         """`blocks`: what `beside` and `gates` read."""

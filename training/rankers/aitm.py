@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.modules.blocks import Blocks, Widths
+from training.modules.dropout import Dropout
 from training.modules.expert_bank import ExpertBank
 from training.modules.linear import GroupLinear
 
@@ -34,7 +35,7 @@ class AITM(nn.Module):
         self.towers = ExpertBank(widths, groups=tasks, experts=1, hidden=hidden, dropout=dropout)
         self.transfer = nn.ModuleList(GroupLinear(1, width, width) for _ in range(tasks - 1))
         self.attend = GroupLinear(1, width, 3 * width, bias=False)  # h1, h2, h3
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pools = {"transfer": ("task before", "own")}
 
     def forward(self, x: Blocks) -> Tensor:
