@@ -105,14 +105,15 @@ def label_and_space(task: Task, log: Log) -> tuple[np.ndarray, np.ndarray]:
 
 def _require_reachable(task: Task, label: NDArray[np.float32], log: Log) -> None:
     """A head is a sigmoid, or an amount: a label beyond trains it towards what it cannot say."""
-    beyond = (label < 0) | (label > (1 if task.watch is None else np.inf))
+    amount = task.watch is not None or (task.product is not None and task.loss_name == "none")
+    beyond = (label < 0) | (label > (np.inf if amount else 1))
     if beyond.any():
         first = int(beyond.argmax())
         place = log.origin.place(task.label, int(log.row[first]))
         said = (
-            "a head lies in 0 … 1: clip it, set at_least, or say how to `watch` it"
-            if task.watch is None
-            else "an amount is never below 0"
+            "an amount is never below 0"
+            if amount
+            else "a head lies in 0 … 1: clip it, set at_least, or say how to `watch` it"
         )
         raise DataError(
             f"task {task.name}: label {task.label!r} goes from {label.min():g} to {label.max():g},"

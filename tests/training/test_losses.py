@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from training.losses import binary, log1mexp, over_space, product, squared
+from training.losses import (
+    binary,
+    doubly_robust,
+    inverse_propensity,
+    log1mexp,
+    over_space,
+    product,
+    rising,
+    squared,
+)
 
 
 def _rows(n, seed=0):
@@ -85,3 +94,62 @@ def test_the_product_loss_stays_finite_where_probabilities_round_to_certainty():
 def test_log1mexp_is_exact_at_both_ends(x):
     exact = math.log(-math.expm1(x))
     assert log1mexp(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(exact, rel=1e-12)
+
+
+def _propensity_cell(q=0.2, n=5000):
+    """One cell: errors e, imputations ê, and masks that together observe every row a share q."""
+    random = torch.Generator().manual_seed(5)
+    error = torch.rand(n, generator=random, dtype=torch.float64)
+    imputed = torch.rand(n, generator=random, dtype=torch.float64)
+    blocks = torch.arange(n) % round(1 / q)  # the mean over blocks is the expectation over clicks
+    masks = [blocks == block for block in range(round(1 / q))]
+    return error, imputed, masks, torch.full((n,), q, dtype=torch.float64)
+
+
+def test_ips_and_dr_have_the_mean_of_the_error_over_all_rows_when_the_propensity_is_right():
+    error, imputed, masks, q = _propensity_cell()
+    ips = [inverse_propensity(error, observed, q).mean() for observed in masks]
+    dr = [doubly_robust(error, imputed, observed, q)[0].mean() for observed in masks]
+    assert torch.stack(ips).mean().item() == pytest.approx(error.mean().item(), abs=1e-12)
+    assert torch.stack(dr).mean().item() == pytest.approx(error.mean().item(), abs=1e-12)
+
+
+def test_dr_needs_only_one_of_propensity_and_imputation_to_be_right():
+    error, _, masks, q = _propensity_cell()
+    wrong = q / 3
+    dr = [doubly_robust(error, error, observed, wrong)[0].mean() for observed in masks]
+    ips = [inverse_propensity(error, observed, wrong).mean() for observed in masks]
+    assert torch.stack(dr).mean().item() == pytest.approx(error.mean().item(), abs=1e-12)
+    assert torch.stack(ips).mean().item() == pytest.approx(3 * error.mean().item(), abs=1e-12)
+
+
+def test_dr_teaches_the_logit_as_ips_does_and_the_imputation_alone_by_its_own_loss():
+    error, imputed, masks, q = _propensity_cell(n=50)
+    error.requires_grad_(), imputed.requires_grad_()
+    observed = masks[0]
+    robust, imputing = doubly_robust(error, imputed, observed, q)
+    (of_dr,) = torch.autograd.grad(robust.sum(), error, retain_graph=True)
+    (of_ips,) = torch.autograd.grad(inverse_propensity(error, observed, q).sum(), error)
+    assert torch.equal(of_dr, of_ips)
+    assert torch.autograd.grad(imputing.sum(), error, allow_unused=True) == (None,)
+    expected = torch.where(observed, (error - imputed) ** 2 / q, 0)
+    torch.testing.assert_close(doubly_robust(error, imputed, observed, q)[1], expected)
+
+
+def test_the_calibrator_is_zero_with_zero_gradient_where_probabilities_fall_along_the_chain():
+    falling = torch.tensor([[0.9, 0.5], [0.5, 0.5], [0.1, 0.2]], dtype=torch.float64)
+    chain = [row.clone().requires_grad_() for row in falling]
+    loss = rising(chain)
+    loss.backward()
+    assert loss == 0
+    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in chain)
+
+
+def test_the_calibrator_is_the_mean_rise_and_pushes_both_ends_together():
+    earlier = torch.tensor([0.2, 0.6], dtype=torch.float64, requires_grad=True)
+    later = torch.tensor([0.5, 0.1], dtype=torch.float64, requires_grad=True)
+    loss = rising([earlier, later])
+    loss.backward()
+    assert loss.item() == pytest.approx(0.3 / 2)
+    assert earlier.grad.tolist() == [-0.5, 0]
+    assert later.grad.tolist() == [0.5, 0]

@@ -80,6 +80,7 @@ LABELS = (
     # Completed share, and loops up to four; undefined where the log has no duration.
     LabelColumn(name="vcr", column="@play_ratio", clip=(0.0, 1.0)),
     LabelColumn(name="play_ratio", column="@play_ratio", clip=(0.0, 4.0)),
+    LabelColumn(name="watch_s", column="@watch_s", clip=(0.0, 600.0)),
 )
 
 SPACES = (
@@ -159,7 +160,8 @@ def _log(raw: Table) -> Table:
         (hourmin // 100).cast(pl.Int64).cast(pl.String).alias("hour"),
     )
     ratio = pl.DataFrame({"played": played, "lasts": lasts}).select(
-        pl.when(pl.col("lasts") > 0).then(pl.col("played") / pl.col("lasts")).alias("@play_ratio")
+        pl.when(pl.col("lasts") > 0).then(pl.col("played") / pl.col("lasts")).alias("@play_ratio"),
+        (pl.col("played") / 1000).alias("@watch_s"),
     )
     return Table(raw.source, frame.hstack(ratio))
 

@@ -55,7 +55,7 @@ def measure(
     )
     conflicts = gradient_conflicts(
         ranker,
-        Objective(config.tasks, ranker.logit_names),
+        Objective(config.tasks, ranker.logit_names, ranker.readouts),
         data,
         minibatch=config.train.minibatch,
         seed=config.train.seed,
@@ -70,6 +70,7 @@ def report_run(
 ) -> Path:
     """Write `<runs>/<name>/<version>/report/`; its path."""
     model = f"{config.name}/{version}"
+    calibrated = [task.name for task in config.heads if task.calibrate != "none"]
     report = report_of(
         replace(measured.evaluation, model=model),
         config.data.validate_days,
@@ -78,6 +79,7 @@ def report_run(
         ),
         inside=measured.inside,
         facts={"trunk": config.model.trunk.kind, "seed": str(config.train.seed)},
+        notes=[f"{', '.join(calibrated)}: calibrated on these rows."] if calibrated else [],
     )
     directory = runs / model / "report"
     write_report(report, directory)
