@@ -22,5 +22,25 @@ def esmm(page: Page = Path("docs/results/esmm-truth.md")) -> None:
     write(page)
 
 
+@app.command("conflict-log")
+def conflict_log(directory: Annotated[Path, typer.Argument(help="Where log.csv goes.")]) -> None:
+    """The log of two conflicting tasks that training/studies/seesaw.toml learns from."""
+    from training.truth.conflict_log import write
+
+    write(directory)
+
+
+@app.command()
+def seesaw(
+    lines: Annotated[Path, typer.Option(help="What the study appended.")] = Path(
+        "docs/results/seesaw.jsonl"
+    ),
+) -> None:
+    """The plot of the seesaw study, beside its lines."""
+    from training.truth.seesaw_plot import seesaw_plot
+
+    lines.with_suffix(".svg").write_text(seesaw_plot(lines))
+
+
 if __name__ == "__main__":
     app()
