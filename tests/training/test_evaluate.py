@@ -36,7 +36,14 @@ def test_the_validation_days_repeat_the_metrics_of_the_run(tiny, tiny_log):
 def test_every_row_of_the_days_is_scored_and_numbered_as_in_the_log(last_day, tiny_log, tmp_path):
     write_predictions(last_day, tmp_path / "out" / "p.parquet")
     frame = pl.read_parquet(tmp_path / "out" / "p.parquet")
-    assert frame.columns == ["row", "ctr", "cvr", "ctcvr", "vcr"]
+    assert frame.columns[:8] == ["row", "ctr", "cvr", "ctcvr", "vcr", "user_id", "item_id", "day"]
+    assert [name for name in frame.columns if name.startswith("label.")] == [
+        f"label.{name}" for name in last_day.log.labels
+    ]
+    assert frame["label.click"].to_list() == last_day.log.labels["click"].tolist()
+    assert frame["item.videolen_s"].dtype == pl.Float32
+    assert "item.tags" not in frame.columns, "only numbers"
+    assert frame["user_id"].to_list() == last_day.log.user_id.tolist()
     assert frame["row"].to_list() == list(range(1250, 1500))
     assert len(pl.read_csv(tiny_log / "log.csv")) == 1500
     assert frame["ctcvr"].dtype == pl.Float32

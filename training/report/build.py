@@ -1,6 +1,6 @@
 """Evaluations and runs -> `Report`, and a report -> its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.data.days import Days
@@ -17,6 +17,7 @@ def report_of(
     history: History | None = None,
     inside: Inside | None = None,
     facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Report:
     """The report of a model on some days, with what is known of its training."""
     warning = seen_in_training(evaluation, days)
@@ -25,7 +26,7 @@ def report_of(
         days=str(days),
         rows=evaluation.log.rows,
         trained=evaluation.trained and str(evaluation.trained),
-        notes=(warning,) if warning else (),
+        notes=(*([warning] if warning else []), *notes),
         facts=dict(facts or {}),
         metrics=evaluation.metrics,
         heads=head_curves(evaluation.tasks, evaluation.predictions, evaluation.log),

@@ -1,7 +1,7 @@
 """What only the network shows: how tasks mix experts, and how far their gradients disagree."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 import torch
@@ -12,9 +12,15 @@ from training.objective import Objective
 from training.rankers.ranker import Ranker
 from training.report.document import Conflict, Mixture
 
-MINIBATCHES = 16
+MINIBATCHES = 6  # each costs a backward pass a task
 ROWS = 20_000  # whose mixtures are averaged
-_OF_ONE_TASK = {"towers", "auxiliary", "linear"}  # parts of a ranker that no two tasks share
+_Where = tuple[str, tuple[str, str]]  # part, tasks
+_OF_ONE_TASK = {
+    "towers",
+    "auxiliary",
+    "linear",
+    "readouts",
+}  # parts of a ranker that no two tasks share
 _LARGEST = 200_000_000  # weights * tasks whose gradients are held at once: about a gigabyte
 
 
@@ -29,15 +35,16 @@ def utilisation(ranker: Ranker, data: Dataset, rows: int = ROWS) -> dict[str, di
     if mixtures is None:
         return {}
     ranker.eval()
+    device = next(ranker.parameters()).device
     sums: dict[str, list[Tensor]] = {}
     done = 0
     seen: list[tuple[Any, ...]] = []
     hook = ranker.trunk.register_forward_pre_hook(lambda _, given: seen.append(given))
     with torch.inference_mode(), hook:
         for inputs in data.in_order(2048):
-            ranker(inputs)
+            ranker({name: block.to(device) for name, block in inputs.items()})
             for level, weights in mixtures(*seen[0]).items():
-                weights = weights.double()
+                weights = weights.double().cpu()
                 moments = torch.stack([weights.sum(0), weights.square().sum(0)])
                 sums.setdefault(level, []).append(moments)
             seen.clear()
@@ -67,44 +74,63 @@ def gradient_conflicts(
     tensor. Nothing is returned for a part whose gradients would not fit into about a gigabyte.
     """
     ranker.eval()
-    cosines: dict[tuple[str, tuple[str, str]], list[float]] = {}
-    for at, batch in enumerate(data.minibatches(minibatch, seed=seed, epoch=0)):
-        if at == minibatches:
-            break
-        for part, module in ranker.named_children():
-            if part in _OF_ONE_TASK:
-                continue
-            weights = [w for w in module.parameters() if w.requires_grad]
-            if not weights or sum(w.numel() for w in weights) * len(objective.names) > _LARGEST:
-                continue
-            for pair, cosine in _cosines(ranker, objective, batch, weights).items():
-                cosines.setdefault((part, pair), []).append(cosine)
+    parts = _shared_parts(ranker, len(objective.names))
+    cosines: dict[_Where, list[float]] = {}
+    device = next(ranker.parameters()).device
+    for batch in islice(data.minibatches(minibatch, seed=seed, epoch=0), minibatches):
+        for where, cosine in _cosines(ranker, objective, batch.to(device), parts).items():
+            cosines.setdefault(where, []).append(cosine)
     return tuple(
         _conflict(part, pair, torch.tensor(values, dtype=torch.float64))
         for (part, pair), values in sorted(cosines.items(), key=lambda item: item[0][0])
     )
 
 
+def _shared_parts(ranker: Ranker, tasks: int) -> dict[str, list[Tensor]]:
+    """Weights by part of the ranker that several tasks share."""
+    parts = {
+        name: [w for w in module.parameters() if w.requires_grad]
+        for name, module in ranker.named_children()
+        if name not in _OF_ONE_TASK
+    }
+    return {
+        name: weights
+        for name, weights in parts.items()
+        if weights and tasks * sum(w.numel() for w in weights) <= _LARGEST
+    }
+
+
 def _cosines(
-    ranker: Ranker, objective: Objective, batch: Dataset, weights: list[Tensor]
-) -> dict[tuple[str, str], float]:
-    losses = objective.losses(ranker(batch.inputs), batch.labels, batch.spaces)
+    ranker: Ranker, objective: Objective, batch: Dataset, parts: Mapping[str, list[Tensor]]
+) -> dict[_Where, float]:
+    losses = objective.losses(ranker(batch.inputs), batch.labels, batch.spaces, batch.inputs)
+    every = [weight for weights in parts.values() for weight in weights]
     gradients = {
-        name: torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        name: torch.autograd.grad(loss, every, retain_graph=True, allow_unused=True)
         for name, loss in losses.items()
         if loss.requires_grad
     }
     found = {}
     for one, other in combinations(gradients, 2):
-        inner = torch.zeros(3, dtype=torch.float64)  # a.b, a.a, b.b
-        for a, b in zip(gradients[one], gradients[other], strict=True):
-            if a is not None and b is not None:
-                both = (a != 0) & (b != 0)
-                a, b = a[both].double(), b[both].double()
-                inner += torch.stack([a @ b, a @ a, b @ b])
-        if inner[1] > 0 and inner[2] > 0:
-            found[one, other] = (inner[0] / (inner[1] * inner[2]).sqrt()).item()
+        pairs = zip(gradients[one], gradients[other], strict=True)
+        for part, weights in parts.items():
+            cosine = _cosine(list(islice(pairs, len(weights))))
+            if cosine is not None:
+                found[part, (one, other)] = cosine
     return found
+
+
+def _cosine(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> float | None:
+    """Over the elements that both gradients reach; None where there is none."""
+    inner = torch.zeros(3, dtype=torch.float64)  # a.b, a.a, b.b
+    for a, b in pairs:
+        if a is not None and b is not None:
+            both = (a != 0) & (b != 0)
+            a, b = a[both].double().cpu(), b[both].double().cpu()
+            inner += torch.stack([a @ b, a @ a, b @ b])
+    if not (inner[1] > 0 and inner[2] > 0):
+        return None
+    return (inner[0] / (inner[1] * inner[2]).sqrt()).item()
 
 
 def _conflict(part: str, tasks: tuple[str, str], cosines: Tensor) -> Conflict:

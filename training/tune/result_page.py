@@ -48,7 +48,10 @@ def front_table(search: Search, found: Found) -> Table:
     head = ["trial", *(o.text for o in search.objectives)]
     head += [b.text for b in search.bounds] + list(found.chosen.params)
     rows = [_row("control", found.control)]
-    for trial in found.front[:_ON_FRONT]:
+    shown = found.front[:_ON_FRONT]
+    if found.chosen in found.front[_ON_FRONT:]:
+        shown = (*shown, found.chosen)
+    for trial in shown:
         mark = " (chosen)" if trial.number == found.chosen.number else ""
         rows.append(_row(f"{trial.number}{mark}", trial))
     return Table(head, rows)

@@ -80,6 +80,7 @@ def test_an_expert_that_no_row_takes_is_left_out():
         def __init__(self):
             super().__init__()
             self.trunk = Trunk()
+            self.anything = nn.Linear(1, 1)
 
         def forward(self, inputs):
             return self.trunk(inputs["x"])
