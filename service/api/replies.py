@@ -41,7 +41,7 @@ def rank_reply(
     if output.explained is not None:
         explained = _explain(output, output.explained)
         reply["explain_request"] = _explain_request(request, snapshot, output, output.explained)
-    ids = [body.ids[row] for row in output.order.tolist()]
+    ids = list(map(body.ids.__getitem__, output.order.tolist()))
     scores = np.where(output.valid, output.scores, np.nan)[output.order]
     heads = {}
     if request.heads:

@@ -79,7 +79,7 @@ def prepare(
         blocks=rest.blocks,
         attributes=cache.attributes(lease, items.attributes),
         raw=rest.raw,
-        counts=_sum(rest.counts, items.counts),
+        counts=_sum(rest.counts, items.counts) if len(lease.missing) else rest.counts,
         bad_features=items.bad_features + rest.bad_features + records.garbled,
         items=items,
         uncertain=items.bad_items | records.garbled_items,
