@@ -79,8 +79,12 @@ def mix(weights: Tensor, pool: Tensor) -> Tensor:
     return (weights.unsqueeze(-1) * pool).sum(dim=2)
 
 
-def watch(gates: Mapping[str, AnyGate], run: Callable[[], object]) -> dict[str, Tensor]:
-    """What the named gates weigh while `run` calls each of them once: name -> (B, G, P)."""
+def watch(gates: Mapping[str, nn.Module], run: Callable[[], object]) -> dict[str, Tensor]:
+    """What the named gates weigh while `run` calls each of them once: name -> (B, G, P).
+
+    Args:
+        gates: modules whose `softmax` gives the weights.
+    """
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:

@@ -43,11 +43,10 @@ class STEM(nn.Module):
         self.shared = ExpertBank(width, groups=1, experts=shared, **bank)
         self.gate = make_gate(gate, width, groups=tasks, pool=pool, width=hidden[-1])
         self.register_buffer("columns", columns, persistent=False)
-        learns = torch.ones(tasks, pool, 1, dtype=torch.bool)
-        learns[:, : tasks * own] = torch.eye(tasks, dtype=torch.bool).repeat_interleave(own, dim=1)[
-            ..., None
-        ]
-        self.register_buffer("learns", learns, persistent=False)
+        of_task = torch.arange(tasks).repeat_interleave(own)  # of every own expert
+        its_own = of_task == torch.arange(tasks).unsqueeze(1)
+        learns = torch.cat([its_own, torch.ones(tasks, shared, dtype=torch.bool)], dim=1)
+        self.register_buffer("learns", learns.unsqueeze(2), persistent=False)
         theirs = (f"task {k} own {n}" for k in range(1, tasks + 1) for n in range(1, own + 1))
         self.pools = {"level 1": (*theirs, *(f"shared {n}" for n in range(1, shared + 1)))}
 
