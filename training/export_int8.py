@@ -28,7 +28,7 @@ from service.scoring.graphs import (
 from service.scoring.session import Heads, Session
 from training.export import Graph
 from training.metrics import auc
-from training.quantize import quantize
+from training.quantize import NothingToRound, quantize
 
 NAME = "int8"
 GOLDEN_FILE = f"golden.{NAME}.npz"
@@ -108,8 +108,10 @@ def export_int8(
         return (session.run(batch) for batch in calibration)
 
     replaces = RANK_FILE if cut else MODEL_FILE
-    model = quantize(onnx.load_model_from_string(content), observe)
-    whole = model.SerializeToString()
+    try:
+        whole = quantize(onnx.load_model_from_string(content), observe).SerializeToString()
+    except NothingToRound as reason:
+        return Int8(replaces, b"", exact, _refused(str(reason), limits))
     rounded = _open(graph, schema, heads, {replaces: whole})
     found = _Measured(
         *(_run(Session(c, label=replaces), fed) for c in (content, whole)),
@@ -117,6 +119,19 @@ def export_int8(
     )
     variant = found.variant(rows.labels, limits)
     return Int8(replaces, b"" if variant.refused else whole, rounded, variant)
+
+
+def _refused(reason: str, limits: Limits) -> Variant:
+    return Variant(
+        refused=reason,
+        auc_loss={},
+        auc_loss_limit=limits.auc_loss,
+        top10_overlap={},
+        top10_overlap_limit=limits.top10_overlap,
+        max_abs_difference={},
+        rows=0,
+        lists=0,
+    )
 
 
 def _open(

@@ -191,6 +191,24 @@ class _Writer:
             parts.append(self._node("MatMul", [self._columns(node.input[0], at), self._done[key]]))
         return parts[0] if len(parts) == 1 else self._node("Concat", parts, axis=1)
 
+    def _gemm(self, node: onnx.NodeProto, start: int, stop: int) -> str:
+        source, weight, *bias = node.input
+        if source not in self._graph.axes or not all(map(self._graph.is_constant, node.input[1:])):
+            raise Unsupported("a product of two values with rows")
+        plain = attribute(node, "alpha", 1.0) == attribute(node, "beta", 1.0) == 1.0
+        if not plain or attribute(node, "transA", 0) or self._graph.axes[source].row:
+            raise Unsupported("a scaled or transposed product")
+        matrix = self._graph.constant(weight)
+        matrix = matrix.T if attribute(node, "transB", 0) else matrix
+        at = np.arange(self._graph.axes[source].width)
+        made = self._node(
+            "MatMul", [self._columns(source, at), self._constant(matrix[:, start:stop])]
+        )
+        for name in bias:
+            spread = self._spread_constant(name, self._graph.axes[node.output[0]])
+            made = self._node("Add", [made, self._constant(spread[start:stop])])
+        return made
+
     def _softmax(self, node: onnx.NodeProto, start: int, stop: int) -> str:
         axes = self._graph.axes[node.output[0]]
         axis = attribute(node, "axis", -1) % len(axes.one)
@@ -324,6 +342,7 @@ class _Writer:
 _WRITTEN: Mapping[str, Callable[[_Writer, onnx.NodeProto, int, int], str]] = {
     **dict.fromkeys(_UNARY, _Writer._unary),
     **dict.fromkeys(_BROADCAST, _Writer._broadcast),
+    "Gemm": _Writer._gemm,
     "MatMul": _Writer._matmul,
     "ReduceSum": _Writer._sum,
     "Softmax": _Writer._softmax,

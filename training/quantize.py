@@ -21,14 +21,23 @@ _WEIGHT_LIMIT = 64
 _LEVELS = 255
 
 
+class NothingToRound(ValueError):
+    """A graph without large products."""
+
+
 def quantize(model: onnx.ModelProto, observe: Observe) -> onnx.ModelProto:
     """The same graph with its large products on integers.
 
     Args:
         model: in the form of `training.matrices`.
         observe: runs a graph over the calibration rows, batch by batch: output name -> values.
+
+    Raises:
+        NothingToRound: no product is large enough to be worth it.
     """
     products = _products(model)
+    if not products:
+        raise NothingToRound(f"no product has a weight of {_SMALLEST} x {_SMALLEST} or more")
     ranges = _observed(model, [node.input[0] for node in products], observe)
     return _Quantizer(model, products, ranges).write()
 

@@ -109,6 +109,22 @@ def test_what_is_no_matrix_operation_is_kept_as_it_is():
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_linear_layers_become_products_and_sums():
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(12, 6), nn.Linear(6, 4)
+
+        def forward(self, *inputs):
+            (x,) = inputs
+            return (torch.relu(self.two(self.one(x)[:, 1:4].repeat(1, 2))),)
+
+    x = np.random.default_rng(1).normal(size=(9, 12)).astype(np.float32)
+    rewritten, expected, found = both(to_onnx(Layers(), {"x": ("float32", 12)}, ["y"]), {"x": x})
+    assert not operators(rewritten).keys() & {"Gemm", "Transpose"}
+    np.testing.assert_allclose(found["y"], expected["y"], rtol=0, atol=1e-6)
+
+
 def test_two_outputs_of_one_value_keep_their_names():
     rows_of = ["rows", 4]
     graph = helper.make_graph(

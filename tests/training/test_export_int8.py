@@ -1,0 +1,106 @@
+"""The int8 variant: published with its cost, or refused with the reason."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from service.scoring.graphs import CutGraphs, WholeGraph
+from tests.training.rankers.test_cut import SCHEMA, made
+from training.export import export_graph, run_heads
+from training.export_int8 import Judged, Limits, export_int8
+from training.matrices import as_matrices
+
+TRUNK = {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [64, 32]}
+WIDE = Limits(auc_loss=1.0, top10_overlap=0.0)
+ROWS = 700
+
+
+@pytest.fixture(scope="module")
+def heads():
+    found = made(TRUNK)
+    with torch.no_grad():
+        for parameter in found.ranker.parameters():
+            parameter.mul_(0.3)
+    return found
+
+
+@pytest.fixture(scope="module")
+def judged(heads):
+    draw = np.random.default_rng(2)
+    inputs = {}
+    for name, (_, dtype, width) in SCHEMA.inputs.items():
+        high = {"user_ids": 4, "item_ids": 5}.get(name, 1)
+        ids, values = draw.integers(0, high, (ROWS, width)), draw.exponential(2, (ROWS, width))
+        inputs[name] = (ids if dtype == "int32" else values).astype(dtype)
+    chances = run_heads(heads, inputs)["ctr"]
+    ctr = np.where(draw.random(ROWS) < 0.1, np.nan, draw.random(ROWS) < chances)
+    return Judged(inputs, {"ctr": ctr.astype(np.float32)})
+
+
+@pytest.fixture(scope="module")
+def graph(heads, judged):
+    return export_graph(heads, SCHEMA, judged.inputs)
+
+
+def test_variant_replaces_the_graph_of_pairs_and_says_its_cost(graph, heads, judged):
+    int8 = export_int8(graph, heads.heads, SCHEMA, judged, WIDE)
+    assert (int8.replaces, int8.file) == ("rank.onnx", "rank.int8.onnx")
+    assert isinstance(int8.graphs, CutGraphs)
+    variant = int8.variant
+    assert not variant.refused
+    assert variant.auc_loss.keys() == {"ctr"}
+    assert abs(variant.auc_loss["ctr"]) < 0.02
+    assert variant.top10_overlap.keys() == {"ctr", "cvr", "ctcvr"}
+    assert 0.5 < min(variant.top10_overlap.values()) <= 1
+    assert 0 < max(variant.max_abs_difference.values()) < 0.05
+    assert (variant.rows, variant.lists) == (ROWS, 100)
+
+
+def test_ranker_that_is_served_whole_is_rounded_whole(graph, heads, judged):
+    content = as_matrices(onnx.load_model_from_string(graph.content)).SerializeToString()
+    whole = replace(
+        graph, content=content, cut=replace(graph.cut, files={}, says="not cut: for this test")
+    )
+    int8 = export_int8(whole, heads.heads, SCHEMA, judged, WIDE)
+    assert int8.file == "model.int8.onnx"
+    assert isinstance(int8.graphs, WholeGraph)
+
+
+def test_variant_that_costs_too_much_has_no_file_but_its_reasons(graph, heads, judged, tmp_path):
+    int8 = export_int8(graph, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01))
+    assert not int8.content
+    assert "AUC of ctr falls by " in int8.variant.refused
+    assert "more than -1; " in int8.variant.refused
+    assert "the ten best by ctcvr overlap by " in int8.variant.refused
+    written = int8.write(tmp_path, judged.inputs)
+    assert not list(tmp_path.iterdir())
+    assert written == int8.variant
+    assert not written.files
+
+
+def test_graph_without_large_products_is_refused(heads, judged):
+    small = made()
+    graph = export_graph(small, SCHEMA, judged.inputs)
+    int8 = export_int8(graph, small.heads, SCHEMA, judged)
+    assert int8.variant.refused == "no product has a weight of 32 x 32 or more"
+    assert not int8.content
+
+
+def test_head_without_labels_has_no_auc_to_lose(graph, heads, judged):
+    label = np.full(ROWS, np.nan, np.float32)
+    int8 = export_int8(graph, heads.heads, SCHEMA, replace(judged, labels={"ctr": label}), WIDE)
+    assert int8.variant.auc_loss == {}
+
+
+def test_golden_heads_are_those_of_the_variant(graph, heads, judged, tmp_path):
+    int8 = export_int8(graph, heads.heads, SCHEMA, judged, WIDE)
+    few = {name: block[:5] for name, block in judged.inputs.items()}
+    written = int8.write(tmp_path, few)
+    assert written.files == {"rank.onnx": "rank.int8.onnx"}
+    with np.load(tmp_path / written.golden) as golden:
+        assert set(golden.files) == {"head:ctr", "head:cvr", "head:ctcvr"}
+        exact = run_heads(heads, few)["ctr"]
+        assert 0 < np.abs(golden["head:ctr"] - exact).max() < 0.05

@@ -1,0 +1,85 @@
+"""quantize: constant scales, 7-bit weights, and only the large products."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from service.scoring.session import Session
+from training.matrices import as_matrices
+from training.quantize import quantize
+from training.to_onnx import to_onnx
+
+
+class Network(nn.Module):
+    """Two products apart by a Relu, one of a Relu that somebody else reads too, a small one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.first, self.second = nn.Linear(40, 64), nn.Linear(64, 32)
+        self.third, self.last = nn.Linear(32, 32, bias=False), nn.Linear(32, 1)
+
+    def forward(self, *inputs):
+        (x,) = inputs
+        hidden = torch.relu(self.second(torch.relu(self.first(x))))
+        return (torch.sigmoid(self.last(self.third(hidden) + hidden)).squeeze(1),)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).normal(size=(400, 40)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return as_matrices(to_onnx(Network(), {"x": ("float32", 40)}, ["p"]))
+
+
+@pytest.fixture(scope="module")
+def rounded(exact, rows):
+    return quantize(exact, lambda probe: [Session(probe).run({"x": rows})])
+
+
+def run(model, x):
+    return Session(model.SerializeToString()).run({"x": x})["p"]
+
+
+def test_heads_stay_near_the_exact_ones_and_are_not_equal(exact, rounded, rows):
+    onnx.checker.check_model(rounded, full_check=True)
+    difference = np.abs(run(exact, rows) - run(rounded, rows))
+    assert 0 < difference.max() < 0.01
+
+
+def test_large_products_alone_have_whole_weights_of_seven_bits(exact, rounded):
+    seen = Counter(node.op_type for node in rounded.graph.node)
+    assert (seen["Gemm"], seen["MatMul"]) == (3, 1)
+    weights = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in rounded.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    }
+    assert sorted(weight.shape for weight in weights.values()) == [(32, 32), (40, 64), (64, 32)]
+    for weight in weights.values():
+        np.testing.assert_array_equal(np.abs(weight).max(axis=0), 64)
+
+
+def test_a_relu_that_products_alone_read_is_left_to_the_rounding(rounded):
+    seen = Counter(node.op_type for node in rounded.graph.node)
+    assert seen["Relu"] == 0
+    assert seen["Max"] == 1  # what `third` and the sum read
+
+
+def test_values_outside_the_calibrated_range_are_cut_off(exact, rows):
+    narrow = quantize(exact, lambda probe: [Session(probe).run({"x": rows[:4] * 0.01})])
+    assert np.abs(run(narrow, rows) - run(exact, rows)).max() > 0.05
+
+
+def test_rows_have_the_same_bits_in_any_company(rounded, rows):
+    together = run(rounded, rows)
+    for first, last in [(0, 1), (3, 5), (7, 24), (100, 257)]:
+        np.testing.assert_array_equal(run(rounded, rows[first:last]), together[first:last])
