@@ -14,6 +14,8 @@ class CrossLayers(nn.Module):
     feature, so all of them are cross columns.  Blocks -> Blocks of the same total width D
     """
 
+    called = "a cross layer"
+
     def __init__(self, layout: Layout, *, layers: int, rank: int | None = None) -> None:
         super().__init__()
         width = layout.widths.total

@@ -20,6 +20,8 @@ class FactorizationMachine(nn.Module):
         name: of the new columns.
     """
 
+    called = "a factorisation machine"
+
     def __init__(
         self, layout: Layout, *, dim: int, features: Iterable[str] = ("*",), name: str = "fm"
     ) -> None:

@@ -14,6 +14,8 @@ class SceneGate(nn.Module):
     Blocks -> Blocks of the same layout; the same numbers until training moves the gate.
     """
 
+    called = "a scene gate"
+
     def __init__(self, layout: Layout, *, scene: Iterable[str], hidden: int) -> None:
         super().__init__()
         width = layout.widths.total

@@ -21,6 +21,8 @@ class TargetAttention(nn.Module):
         name: of the new columns.
     """
 
+    called = "target attention"
+
     def __init__(
         self,
         layout: Layout,

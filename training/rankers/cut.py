@@ -45,8 +45,8 @@ def cut(heads: Heads, schema: FeatureSchema) -> CutHeads:
         NotCut: one side has no features, or the trunk mixes the sides before its first layers.
     """
     ranker = heads.ranker
-    if ranker.inputs:
-        raise NotCut("not cut: an input block reads whole rows before the first layers")
+    for block in ranker.inputs:
+        raise NotCut(f"not cut: {block.called} mixes the sides before the first layers")
     widths = ranker.embedding.widths
     if not widths.user:
         raise NotCut("not cut: no user or context feature, so nothing is computed once a request")

@@ -8,7 +8,7 @@ from service.contract.features import Categorical, FeatureSchema, IdFeature
 from training.config.inputs import AttentionInput, CrossInput, FMInput, Input, SceneInput
 from training.config.model import Model
 from training.data.errors import DataError
-from training.modules.blocks import Layout
+from training.modules.blocks import Layout, UnknownField
 from training.modules.cross_layers import CrossLayers
 from training.modules.fm import FactorizationMachine
 from training.modules.gate import AnyGate
@@ -58,16 +58,28 @@ def build_input_blocks(
 def group_columns(
     layout: Layout, groups: Mapping[str, Iterable[str]], read: Iterable[str]
 ) -> Tensor:
-    """Columns of the features in any of the groups `read`."""
-    return layout.columns(layout.select(p for name in read for p in groups[name]))
+    """Columns of the features in any of the groups `read`.
+
+    Raises:
+        DataError: a pattern of a group that matches no feature.
+    """
+    fields = []
+    for name in read:
+        try:
+            fields += layout.select(groups[name])
+        except UnknownField as err:
+            raise DataError(f"[model.groups] {name}: {err}") from err
+    return layout.columns(fields)
 
 
 def read_groups(trunk: nn.Module, layout: Layout, model: Model) -> None:
     """Let the trunk's experts and gates read their groups alone.
 
     Raises:
-        DataError: the trunk has no gate that reads the features, or no expert.
+        DataError: a group's pattern that matches no feature; or the trunk has no gate that reads
+            the features, or no expert.
     """
+    group_columns(layout, model.groups, model.groups)
     for role, read in (("gates", model.gates_read), ("experts", model.experts_read)):
         if not read:
             continue
