@@ -19,7 +19,7 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "models")
 
 
-@pytest.mark.parametrize("text", ["ple@champion", "ple/7", "a-b_c@x"])
+@pytest.mark.parametrize("text", ["ple@champion", "ple/7", "a-b_c@x", "ple@x+int8", "ple/7+int8"])
 def test_reference_round_trips(text: str) -> None:
     assert str(ModelRef.parse(text)) == text
 
@@ -28,8 +28,15 @@ def test_bare_name_means_champion() -> None:
     assert ModelRef.parse("ple") == ModelRef("ple", alias="champion")
 
 
+def test_variant_is_no_part_of_the_package() -> None:
+    ref = ModelRef.parse("ple+int8")
+    assert ref.package == ModelRef.parse("ple")
+    assert str(ref.at(7)) == "ple/7+int8"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "../x", "ple/0", "ple/x", "ple@", "PLE", "ple@champion/3", "ple/1\n"]
+    "text",
+    ["", "../x", "ple/0", "ple/x", "ple@", "PLE", "ple@champion/3", "ple/1\n", "ple+", "ple+Int8"],
 )
 def test_other_references_are_refused(text: str) -> None:
     with pytest.raises(UnknownModel, match="is no model: write name, name@alias or name/version"):

@@ -151,9 +151,9 @@ async def test_cancelled_caller_does_not_cancel_the_load_of_another(
     let_go = threading.Event()
     load = pool_module.load_package
 
-    def slow_load(*args: object) -> object:
+    def slow_load(*args: object, **options: object) -> object:
         assert let_go.wait(10)
-        return load(*args)  # type: ignore[arg-type]
+        return load(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pool_module, "load_package", slow_load)
     first = asyncio.create_task(pool.ensure(["tiny/1"]))
