@@ -23,7 +23,7 @@ from training.dataset import Dataset
 from training.peers.columns import Columns, Standard, columns, fit_standard, id_features
 from training.peers.peer import Answer, Rows
 
-_VALUES = "values"  # all numbers as one dense feature
+VALUES = "values"  # all numbers as one dense feature
 
 
 def train(
@@ -52,7 +52,7 @@ def train(
         rows.schema, trained.values, rows.config.model.log1p, rows.config.model.clip
     )
     kinds = ["classification" if t.kind == "binary" else "regression" for _, t in rows.tasks]
-    features = _features(rows.schema, trained.values.shape[1], embedding)
+    features = features_of(rows.schema, trained.values.shape[1], embedding)
     expert = {"dims": list(hidden), "activation": "relu", "dropout": dropout}
     towers = [{"dims": list(tower), "activation": "relu", "dropout": dropout} for _ in kinds]
     network: nn.Module
@@ -64,7 +64,7 @@ def train(
         network = PLE(features, kinds, levels, own, shared, expert, towers)
     else:
         raise ValueError(f"torch-rechub model {model!r} is none of shared-bottom, mmoe, ple")
-    with tempfile.TemporaryDirectory() as directory, _silence():
+    with tempfile.TemporaryDirectory() as directory, silence():
         trainer = MTLTrainer(
             network,
             kinds,
@@ -75,12 +75,12 @@ def train(
             model_path=directory,
         )
         found = trainer.fit(
-            _minibatches(rows, rows.train, trained, standard, minibatch, seed),
-            _minibatches(rows, rows.valid, columns(rows.schema, rows.valid), standard, 8192, None),
+            minibatches(rows, rows.train, trained, standard, minibatch, seed),
+            minibatches(rows, rows.valid, columns(rows.schema, rows.valid), standard, 8192, None),
         )
         network.load_state_dict(trainer.early_stopper.best_weights)
         measured = columns(rows.schema, rows.measured)
-        batches = _minibatches(rows, rows.measured, measured, standard, 8192, None)
+        batches = minibatches(rows, rows.measured, measured, standard, 8192, None)
         said = np.array(trainer.predict(network, [inputs for inputs, _ in batches]), np.float32)
     return Answer(
         {task.name: said[:, at].clip(0, 1) for at, (_, task) in enumerate(rows.tasks)},
@@ -89,7 +89,7 @@ def train(
     )
 
 
-def _features(schema: FeatureSchema, values: int, embedding: int) -> list[object]:
+def features_of(schema: FeatureSchema, values: int, embedding: int) -> list[object]:
     own_rows = {feature.name: feature.own_rows for feature in id_features(schema)}
     found: list[object] = []
     for feature in id_features(schema):
@@ -103,7 +103,7 @@ def _features(schema: FeatureSchema, values: int, embedding: int) -> list[object
         else:
             arguments["padding_idx"] = 0
             found.append(SequenceFeature(feature.name, pooling="mean", **arguments))
-    return [*found, DenseFeature(_VALUES, embed_dim=values)] if values else found
+    return [*found, DenseFeature(VALUES, embed_dim=values)] if values else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class _Minibatches:
             yield {n: block[index] for n, block in self.inputs.items()}, self.labels[index]
 
 
-def _minibatches(
+def minibatches(
     rows: Rows, data: Dataset, taken: Columns, standard: Standard, size: int, seed: int | None
 ) -> _Minibatches:
     inputs = {
@@ -134,14 +134,14 @@ def _minibatches(
         for name, ids in taken.ids.items()
     }
     if taken.values.shape[1]:
-        inputs[_VALUES] = torch.from_numpy(standard(taken.values))
+        inputs[VALUES] = torch.from_numpy(standard(taken.values))
     labels = data.labels[:, [at for at, _ in rows.tasks]]
     random = None if seed is None else np.random.default_rng(seed)
     return _Minibatches(inputs, labels, size, random)
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Its trainer prints and draws bars."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         yield
