@@ -85,12 +85,15 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     return raw
 
 
-def needs_store(schema: FeatureSchema, inline: Inline) -> bool:
-    """Whether some value of the user or of a candidate is not in the request."""
-    if inline.user_id is not None and any(
+def needs_user(schema: FeatureSchema, inline: Inline) -> bool:
+    """Whether some value of the user is not in the request."""
+    return inline.user_id is not None and any(
         inline.user.get(name) is None for name in schema.given_names["user"]
-    ):
-        return True
+    )
+
+
+def needs_items(schema: FeatureSchema, inline: Inline) -> bool:
+    """Whether some value of a candidate is not in the request."""
     columns = [inline.columns.get(name) for name in schema.given_names["item"]]
     return bool(inline.ids) and any(column is None or None in column for column in columns)
 

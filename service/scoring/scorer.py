@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from service.features.errors import StoreUnavailable
-from service.features.resolve import Inline, needs_store
+from service.features.resolve import Inline, needs_items, needs_user
 from service.features.store import FeatureStore, Fetched
 from service.scoring.admission import Admission, Ticket
 from service.scoring.answers import in_input_order, ranked
@@ -237,12 +237,13 @@ class Scorer:
         self, scene: str, inline: Inline, model: LoadedModel, finish_at: float
     ) -> Fetched | None:
         """Stored features; None when the store takes longer than half of the time left."""
-        if self._store is None or not needs_store(model.schema, inline):
-            return Fetched.nothing(len(inline.ids))
+        nothing = Fetched.nothing(len(inline.ids))
+        user_id = inline.user_id if needs_user(model.schema, inline) else None
+        ids = inline.ids if needs_items(model.schema, inline) else ()
+        if self._store is None or (user_id is None and not ids):
+            return nothing
         try:
-            fetched = await self._store.fetch(
-                scene, inline.user_id, inline.ids, (finish_at - self._clock()) / 2
-            )
+            fetched = await self._store.fetch(scene, user_id, ids, (finish_at - self._clock()) / 2)
         except StoreUnavailable as err:
             # once an outage: replies and metrics count every request of it
             if self._store_answers:
@@ -252,7 +253,7 @@ class Scorer:
         if not self._store_answers:
             log.info("feature store answers again", scene=scene)
         self._store_answers = True
-        return fetched
+        return fetched if ids else replace(nothing, user=fetched.user)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.features import Categorical, FeatureSchema, Lookup, Numeric
-from service.features.resolve import Inline, missing_names, needs_store, resolve
+from service.features.resolve import Inline, missing_names, needs_items, needs_user, resolve
 from service.features.store import Records
 
 SCHEMA = FeatureSchema(
@@ -109,12 +109,14 @@ def test_maps_and_keys_of_lookups_are_raw_values() -> None:
 def test_store_is_needed_for_any_value_that_is_absent() -> None:
     user = {"age": "old", "author_rates": {}}
     items: dict[str, Any] = {"price": [1.0, 2.0], "author": ["x", "y"]}
-    assert not needs_store(SCHEMA, Inline("7", ["a", "b"], user, {}, items))
-    assert needs_store(SCHEMA, Inline("7", ["a", "b"], {"age": "old"}, {}, items))
-    assert needs_store(SCHEMA, Inline("7", ["a", "b"], user, {}, items | {"price": [1.0, None]}))
-    assert needs_store(SCHEMA, Inline("7", ["a", "b"], user, {}, {"price": [1.0, 2.0]}))
-    assert not needs_store(SCHEMA, Inline(None, ["a", "b"], {}, {}, items))
-    assert not needs_store(SCHEMA, Inline(None, []))
+    ids = ["a", "b"]
+    assert not needs_user(SCHEMA, Inline("7", ids, user, {}, items))
+    assert needs_user(SCHEMA, Inline("7", ids, {"age": "old"}, {}, items))
+    assert not needs_user(SCHEMA, Inline(None, ids, {}, {}, items))
+    assert not needs_items(SCHEMA, Inline("7", ids, {}, {}, items))
+    assert needs_items(SCHEMA, Inline("7", ids, user, {}, items | {"price": [1.0, None]}))
+    assert needs_items(SCHEMA, Inline("7", ids, user, {}, {"price": [1.0, 2.0]}))
+    assert not needs_items(SCHEMA, Inline("7", []))
 
 
 def test_missing_names_are_those_nobody_has() -> None:
