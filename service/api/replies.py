@@ -12,7 +12,8 @@ import orjson
 
 from service.api.decoding import RankBody
 from service.api.messages import Form
-from service.experiment.assignment import bucket, unit_of
+from service.experiment.assignment import unit_of
+from service.experiment.hashes import bucket
 from service.experiment.snapshot import Snapshot
 from service.scoring.ranking import Explained, RankInput, RankOutput
 

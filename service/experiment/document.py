@@ -4,13 +4,14 @@ Shapes and bounds of single values are checked here; what several must agree on 
 Strict: a number is a JSON number, an unknown key is an error, nothing is converted.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.contract.features import Name
+from service.experiment.hashes import BUCKETS, HashName
 
-BUCKETS = 10_000
 UNSTATED_BOUND = (
     100.0  # weights of the structured forms lie in -100 … 100 unless the plan says otherwise
 )
@@ -24,8 +25,34 @@ _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 LetKey = Annotated[
     str, Field(pattern=rf"^{_IDENTIFIER}(\( *{_IDENTIFIER}( *, *{_IDENTIFIER})* *\))?$")
 ]
-Unit = Annotated[str, Field(pattern=rf"^(user_id|request_id|context\.{_IDENTIFIER})$")]
+Unit = Annotated[str, Field(pattern=rf"^(user_id|request_id|time|context\.{_IDENTIFIER})$")]
+Who = Annotated[str, Field(pattern=rf"^(user_id|request_id|context\.{_IDENTIFIER})$")]
+Salt = Annotated[str, Field(min_length=1, max_length=128)]
 Bucket = Annotated[int, Field(ge=0, lt=BUCKETS)]
+Ranges = tuple[tuple[Bucket, Bucket], ...]  # inclusive
+
+
+def read_instant(text: str) -> datetime:
+    """An ISO 8601 date and time with its zone, like 2026-11-22T08:00:00Z.
+
+    Raises:
+        ValueError: it is none, or says no zone.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("write date, time and zone like 2026-11-22T08:00:00Z") from None
+    if instant.tzinfo is None:
+        raise ValueError("the time needs its zone, like 2026-11-22T08:00:00Z or …+08:00")
+    return instant
+
+
+def _instant(text: str) -> str:
+    read_instant(text)
+    return text
+
+
+Instant = Annotated[str, AfterValidator(_instant)]
 
 MOST_FORMULAS = 128  # each one is compiled whenever the plan is checked: 3 s of CPU at the longest
 LEAST_CANDIDATES = 100  # a ranking of fewer is hardly one, where nothing is said
@@ -89,37 +116,77 @@ class Default(_Strict):
 
 
 class Settings(_Strict):
-    """What an arm changes against the default."""
+    """What an arm changes against the default.
+
+    `perturb`: param -> σ. Every unit gets the param times exp(σ) or exp(-σ), one half each, the
+    signs of several params independent: a factorial experiment that may run for ever.
+    """
 
     params: dict[Name, Number] = {}
     formula: Name | None = None
     let: dict[LetKey, str] = {}
     model: str | None = None
+    perturb: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
 
 
 class Arm(_Strict):
-    """One alternative of an experiment; `share` is relative to the other arms'."""
+    """One alternative of an experiment.
+
+    Either every arm has its `share`, relative to the other arms', or every arm names its `slots`,
+    ranges of the second hash; slots that no arm has are in no arm.
+    """
 
     name: Label
-    share: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    share: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    slots: Ranges | None = None
     set: Settings = Settings()
 
 
+class RampStep(_Strict):
+    """From the instant `at`, the experiment has `percent` of its layer's traffic."""
+
+    at: Instant
+    percent: Annotated[float, Field(ge=0, le=100)]
+
+
 class Experiment(_Strict):
-    """A test on inclusive bucket ranges of its layer."""
+    """A test on inclusive bucket ranges of its layer.
+
+    `seed` takes the place of the name in the arm's hash. With a `ramp`, the ranges are what the
+    experiment may grow to: it takes their buckets one after another, in the order written, so
+    nobody leaves it, and nobody is in it before the first step. `when` is a condition on `context.`
+    and inline `user.` values; who does not meet it is in no experiment of the layer.
+    """
 
     name: Label
-    buckets: tuple[tuple[Bucket, Bucket], ...]
+    buckets: Ranges
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    seed: Salt | None = None
+    ramp: Annotated[tuple[RampStep, ...], Field(max_length=64)] = ()
+    when: str | None = None
 
 
 class Layer(_Strict):
-    """An orthogonal slice of the traffic; a unit is in one experiment of it at most."""
+    """An orthogonal slice of the traffic; a unit is in one experiment of it at most.
+
+    `slice_s` makes it a switchback: the number of the time slice, counted from 1970 in UTC, joins
+    the unit (`unit@slice`), and with the unit `time` it is all of it.
+    """
 
     name: Label
-    salt: Annotated[str, Field(min_length=1, max_length=128)]
+    salt: Salt
     unit: Unit = "user_id"
+    hash: HashName = "finerank"
+    slice_s: Annotated[int, Field(ge=1, le=7 * 86_400)] | None = None
     experiments: tuple[Experiment, ...] = ()
+
+
+class Holdout(_Strict):
+    """Units that no experiment of any layer takes, to measure what all of them did together."""
+
+    salt: Salt
+    buckets: Ranges
+    unit: Who = "user_id"
 
 
 class Step(_Strict):
@@ -145,6 +212,7 @@ class Plan(_Strict):
     formulas: Annotated[dict[Name, FormulaSpec], Field(min_length=1, max_length=MOST_FORMULAS)]
     default: Default
     layers: tuple[Layer, ...] = ()
+    holdout: Holdout | None = None
     ladder: Annotated[tuple[Step, ...], Field(max_length=8)] = (
         Step(step="fewer"),
         Step(step="input_order"),

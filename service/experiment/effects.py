@@ -4,15 +4,16 @@ Precedence is default < arm; two layers never set the same key, so their order c
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from math import prod
+from math import exp, prod
 
-from service.experiment.document import Plan, Settings
+from service.experiment.document import Arm, Plan, Settings
 from service.experiment.forms import write_out
-from service.experiment.walk import Path, arm_id, arms, let_name
+from service.experiment.walk import Path, arm_id, arms, let_name, variants
 
 Choice = tuple[int, ...]  # one number a layer: 0 unassigned, then its arms in document order
+Signs = dict[str, int]  # perturbed param -> +1 or -1
 _FORMS = ("score", "multiplicative", "additive")
 _Let = dict[str, tuple[str, Path]]  # key -> (text, where it stands)
 
@@ -33,6 +34,7 @@ class Effect:
     model_at: Path
     set_at: Path | None
     assignments: Mapping[str, str]
+    signs: Signs = field(default_factory=dict)
 
     @property
     def exp_id(self) -> str:
@@ -46,6 +48,7 @@ class _Chosen:
     arm: str
     path: Path
     change: Settings
+    signs: Signs
 
 
 def count_effects(plan: Plan) -> int:
@@ -56,8 +59,10 @@ def effects(plan: Plan) -> Iterator[tuple[Choice, Effect]]:
     """Every combination of arms, the default first."""
     by_layer: dict[str, list[_Chosen]] = {layer.name: [] for layer in plan.layers}
     for path, layer, experiment, arm in arms(plan):
-        chosen = _Chosen(layer.name, arm_id(experiment, arm), path, arm.set)
-        by_layer[layer.name].append(chosen)
+        by_layer[layer.name] += [
+            _Chosen(layer.name, arm_id(experiment, arm), path, arm.set, signs)
+            for signs in all_signs(arm)
+        ]
     for choice in product(*map(range, _options(plan))):
         picked = zip(by_layer.values(), choice, strict=True)
         yield choice, _effect(plan, plan.default.formula, [of[n - 1] for of, n in picked if n])
@@ -70,7 +75,17 @@ def own_effects(plan: Plan) -> Iterator[Effect]:
 
 
 def _options(plan: Plan) -> list[int]:
-    return [1 + sum(len(e.arms) for e in layer.experiments) for layer in plan.layers]
+    return [
+        1 + sum(variants(arm) for e in layer.experiments for arm in e.arms) for layer in plan.layers
+    ]
+
+
+def all_signs(arm: Arm) -> list[Signs]:
+    """Every combination of signs of an arm, in the order of its choices: all down first."""
+    return [
+        {name: 1 if number >> place & 1 else -1 for place, name in enumerate(arm.set.perturb)}
+        for number in range(variants(arm))
+    ]
 
 
 def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
@@ -78,6 +93,7 @@ def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
     model_at: Path = ("model",)
     set_at: Path | None = None
     params: dict[str, float] = {}
+    factors: dict[str, float] = {}
     let: _Let = {}
     for arm in chosen:
         change, at = arm.change, (*arm.path, "set")
@@ -85,6 +101,7 @@ def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
         if change.model is not None:
             model, model_at = change.model, (*at, "model")
         params |= change.params
+        factors |= {name: exp(arm.signs[name] * sigma) for name, sigma in change.perturb.items()}
         let |= {key: (text, (*at, "let", key)) for key, text in change.let.items()}
         if change.model_fields_set:
             set_at = at
@@ -100,11 +117,15 @@ def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
         score=text.score,
         score_at=score_at,
         let=_override(own, let),
-        params={name: params.get(name, param.value) for name, param in text.params.items()},
+        params={
+            name: params.get(name, param.value) * factors.get(name, 1.0)
+            for name, param in text.params.items()
+        },
         model=model,
         model_at=model_at,
         set_at=set_at,
         assignments={arm.layer: arm.arm for arm in chosen},
+        signs={name: sign for arm in chosen for name, sign in arm.signs.items()},
     )
 
 

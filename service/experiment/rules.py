@@ -11,6 +11,7 @@ from service.contract.repository import ModelRef
 from service.experiment.document import Arm, Layer, Param, Plan
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import terms, weight_name, write_out
+from service.experiment.traffic_rules import traffic
 from service.experiment.walk import (
     Path,
     arm_id,
@@ -125,8 +126,6 @@ def _layers(plan: Plan) -> Iterator[Finding]:
         yield from _twice(path, [e.name for e in layer.experiments], "experiment")
         for j, experiment in enumerate(layer.experiments):
             yield from _twice((*path, j, "arms"), [a.name for a in experiment.arms], "arm")
-            if sum(a.share for a in experiment.arms) <= 0:
-                yield _error((*path, j, "arms"), f"the shares of {experiment.name!r} add up to 0")
         yield from _ranges(path, layer)
 
 
@@ -188,6 +187,7 @@ def _same_key(plan: Plan) -> Iterator[Finding]:
     setters: dict[tuple[str, ...], str] = {}
     for path, layer, _, arm in arms(plan):
         keys: list[tuple[str, ...]] = [("params", name) for name in arm.set.params]
+        keys += [("params", name) for name in arm.set.perturb]
         keys += [("let", key) for key in arm.set.let]
         keys += [(k,) for k in ("formula", "model") if getattr(arm.set, k) is not None]
         for key in keys:
@@ -252,6 +252,7 @@ _RULES: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     _models,
     _formula_names,
     _layers,
+    traffic,
     _settings,
     _same_key,
     _force,

@@ -44,6 +44,7 @@ class Treatment(NamedTuple):
     `buckets`: layer -> 0 … 9999, for the layers whose unit the request has. `scalar_defaults`: the
     request-wide numbers the formula uses and their values when absent. `lighter`: the same with the
     model of each `model` step of the plan's ladder; None where that is this treatment's own.
+    `signs`: perturbed param -> +1 or -1, the way that `params` has it moved.
     """
 
     formula_name: str
@@ -54,6 +55,7 @@ class Treatment(NamedTuple):
     assignments: Mapping[str, str]
     exp_id: str
     lighter: "tuple[Treatment | None, ...]"
+    signs: Mapping[str, int]
     buckets: Mapping[str, int]
 
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]:
@@ -114,6 +116,7 @@ class Compiler:
             assignments=effect.assignments,
             exp_id=effect.exp_id,
             lighter=(),
+            signs=effect.signs,
             buckets={},
         )
 

@@ -22,6 +22,11 @@ def arm_id(experiment: Experiment, arm: Arm) -> str:
     return f"{experiment.name}/{arm.name}"
 
 
+def variants(arm: Arm) -> int:
+    """How many treatments an arm has: two for each perturbed param, up and down."""
+    return 1 << len(arm.set.perturb)
+
+
 def let_name(key: str) -> str:
     """The name a let key defines: "f" for "f(x)"."""
     return key.partition("(")[0]

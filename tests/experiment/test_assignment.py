@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from service.experiment.assignment import arm_limits, bucket, layer_slots, unit_of
+from service.experiment.assignment import arm_limits, layer_slots, unit_of
 from service.experiment.document import Layer
+from service.experiment.hashes import bucket
 
 USERS = [str(n) for n in range(100_000)]
 CERTAIN = 0.999  # quantile of χ²; the ids are fixed, so a pass is a pass for ever

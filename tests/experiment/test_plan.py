@@ -76,16 +76,6 @@ def test_a_reserved_key_is_refused_as_reserved(key: str):
     assert findings(plan((key, {}))) == [expected]
 
 
-def test_a_condition_on_an_experiment_is_refused_as_reserved():
-    found = findings(plan(("layers/0/experiments/0/when", "tab == 1")))
-    assert found == [
-        (
-            "/layers/0/experiments/0/when",
-            "the key 'when' is reserved and not supported by this version",
-        )
-    ]
-
-
 @pytest.mark.parametrize("key", ["format", "scene", "model", "formulas", "default"])
 def test_a_missing_key_is_named(key: str):
     assert findings(without(key)) == [(f"/{key}", f"the key {key!r} is missing")]
