@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic wants this one below Python 
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Bucket = Annotated[int, Field(ge=0, lt=10_000)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -59,6 +60,12 @@ class RankRequest(BaseModel):
     context: dict[str, Any] | None = Field(
         None, description="request-side features only", examples=[{"tab": 1, "hour": 20}]
     )
+    bucket: Bucket | dict[str, Bucket | str] | None = Field(
+        None,
+        description="the caller's own assignment, layer -> its bucket there, or experiment/arm, or"
+        ' "" for no experiment; a number alone is the bucket of every layer',
+        examples=[{"fusion": 4711}, {"fusion": "vcr-up/treatment"}],
+    )
     candidates: Candidates | None = None
     items: list[Item] | None = None
     limit: Annotated[int, Field(ge=1)] | None = Field(None, description="absent: all candidates")
@@ -82,7 +89,10 @@ class RankReplyHead(BaseModel):
     model: str = Field(description="name/version")
     formula: str
     assignments: dict[str, str] = Field(description="layer -> experiment/arm, in plan order")
-    exp_id: str
+    exp_id: str = Field(description="layer:experiment/arm, joined by commas; for logs")
+    signs: dict[str, int] = Field(
+        default={}, description="perturbed param -> 1 (up) or -1; absent where nothing is perturbed"
+    )
     degraded: list[str] = Field(description="reason codes; [] when nothing was given up")
     degraded_detail: dict[str, int] = Field(
         default={}, description="reason -> count; absent when nothing was given up"

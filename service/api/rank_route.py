@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from service.api.replies import rank_reply
 from service.api.scenes import Scenes
 from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
 from service.experiment.findings import pointer
-from service.experiment.snapshot import Snapshot
+from service.experiment.snapshot import Asked, Snapshot
 from service.features.errors import InlineError
 from service.metrics import NO_SCENE, Metrics
 from service.scoring.admission import Overloaded
@@ -30,6 +31,9 @@ from service.scoring.errors import NotScored
 from service.scoring.ranking import RankInput
 from service.scoring.rehearsal import RecentRequests
 from service.scoring.scorer import Scorer
+
+# The caller's own assignment names a layer or an arm that the plan does not have (any more).
+UNKNOWN_ASSIGNMENT = "unknown_assignment"
 
 _REQUEST_ID = "x-request-id"
 _PLAIN = re.compile(r"[!-~]{1,128}")
@@ -86,7 +90,8 @@ class RankRoute:
             scene = snapshot.scene
             wait_ms = snapshot.deadline_ms if timeout_ms is None else timeout_ms
             named = _header_id(headers)
-            asked = _rank_input(body, snapshot, named, arrived + wait_ms / 1000)
+            own, unknown = snapshot.read_asked(body.request.bucket)
+            asked = _rank_input(body, snapshot, own, named, arrived + wait_ms / 1000)
             try:
                 output = await self._scorer.rank(asked, snapshot, ticket)
             except InlineError as err:
@@ -107,6 +112,9 @@ class RankRoute:
             count(metrics.requests, scene, "500").inc()
             raise
         self._recent.add(asked)
+        if unknown:
+            detail = {**output.degraded, UNKNOWN_ASSIGNMENT: len(unknown)}
+            output = replace(output, degraded=detail)
         ranked = time.monotonic()
         content = rank_reply(body, asked, snapshot, output, (ranked - arrived) * 1000)
         done = time.monotonic()
@@ -164,7 +172,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _rank_input(
-    body: RankBody, snapshot: Snapshot, named: str | None, deadline: float
+    body: RankBody, snapshot: Snapshot, own: Asked, named: str | None, deadline: float
 ) -> RankInput:
     asked = body.request
     user = asked.user
@@ -177,7 +185,9 @@ def _rank_input(
         user=(user.features or {}) if user is not None else {},
         context=asked.context or {},
         item_columns=body.columns,
+        asked=own,
         units=snapshot.context_units,
+        user_units=snapshot.user_names,
         limit=asked.limit,
         explain=asked.explain,
         heads=asked.heads,

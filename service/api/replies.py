@@ -12,8 +12,7 @@ import orjson
 
 from service.api.decoding import RankBody
 from service.api.messages import Form
-from service.experiment.assignment import unit_of
-from service.experiment.hashes import bucket
+from service.experiment.arithmetic import bucket_arithmetic
 from service.experiment.snapshot import Snapshot
 from service.scoring.ranking import Explained, RankInput, RankOutput
 
@@ -36,6 +35,8 @@ def rank_reply(
         "degraded": list(output.degraded),
         "took_ms": round(took_ms, 3),
     }
+    if treatment.signs:
+        reply["signs"] = treatment.signs
     if output.degraded:
         reply["degraded_detail"] = output.degraded
     explained = None
@@ -117,29 +118,12 @@ def _explain_request(
         "params": {n: output.treatment.params[n] for n in sorted(formula.params)},
         "scalars": explained.scalars,
         "missing": explained.missing,
-        "buckets": _bucket_arithmetic(request, snapshot),
+        "buckets": bucket_arithmetic(
+            snapshot,
+            request.user_id,
+            request.request_id,
+            request.context,
+            request.user,
+            request.asked,
+        ),
     }
-
-
-def _bucket_arithmetic(request: RankInput, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Layer by layer: what was hashed and the slots it gave; enough to redo it by hand."""
-    forced = snapshot.plan.force.get(request.user_id or "", {})
-    lines = []
-    for layer in snapshot.layers:
-        unit = unit_of(layer.unit, request.user_id, request.request_id, request.context)
-        line: dict[str, Any] = {"layer": layer.name, "unit": layer.unit, "value": unit}
-        if unit is not None:
-            slot = bucket(layer.salt, unit)
-            line |= {"hashed": f"{layer.salt}:{unit}", "bucket": slot}
-            experiment = layer.experiments[slot]
-            if experiment is not None:
-                line |= {
-                    "experiment": experiment.name,
-                    "arm_hashed": f"{layer.salt}:{experiment.name}:{unit}",
-                    "arm_slot": bucket(layer.salt, experiment.name, unit),
-                    "arm_limits": experiment.limits,
-                }
-        if layer.name in forced:
-            line["forced"] = forced[layer.name]
-        lines.append(line)
-    return lines

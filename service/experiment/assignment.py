@@ -16,7 +16,7 @@ from typing import Any
 
 from service.experiment.document import Arm, Layer, Ranges
 from service.experiment.gate import Gate, gate_of
-from service.experiment.hashes import BUCKETS, HASHES, Hash, bucket
+from service.experiment.hashes import BUCKETS, HASHES, Hash, HashName, bucket
 from service.experiment.walk import arm_id, variants
 
 UNASSIGNED = 0
@@ -72,10 +72,11 @@ class LayerSlots:
     name: str
     salt: str
     unit: str
-    hash: Hash
+    hash_name: HashName
     slice_s: int | None
     experiments: tuple[ExperimentSlots | None, ...] = field(repr=False)
     arms: Mapping[str, ArmSlots]  # by id
+    hash: Hash = field(repr=False)
 
     def choose(self, unit: str) -> tuple[int, int]:
         """Bucket of a unit, and its choice: UNASSIGNED or the number of an arm."""
@@ -151,7 +152,14 @@ def layer_slots(layer: Layer) -> LayerSlots:
         for first, last in experiment.buckets:
             table[first : last + 1] = [found] * (last + 1 - first)
     return LayerSlots(
-        layer.name, layer.salt, layer.unit, HASHES[layer.hash], layer.slice_s, tuple(table), arms
+        name=layer.name,
+        salt=layer.salt,
+        unit=layer.unit,
+        hash_name=layer.hash,
+        slice_s=layer.slice_s,
+        experiments=tuple(table),
+        arms=arms,
+        hash=HASHES[layer.hash],
     )
 
 

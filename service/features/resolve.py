@@ -16,7 +16,8 @@ RAW_SIDES: tuple[Side, ...] = ("user", "context", "item")
 class Inline:
     """Raw values that a request brings; `columns`: one value per candidate, None where absent.
 
-    `units`: context names that the experiments read, whether or not a feature does.
+    `units`, `user_units`: context and user names that the experiments read, whether or not a
+    feature does.
     """
 
     user_id: str | None
@@ -25,6 +26,7 @@ class Inline:
     context: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Column] = field(default_factory=dict)
     units: frozenset[str] = frozenset()
+    user_units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     """
     names = schema.given_names
     given = {
-        "user": inline.user.keys(),
+        "user": inline.user.keys() - inline.user_units,
         "context": inline.context.keys() - inline.units,
         "item": inline.columns.keys(),
     }

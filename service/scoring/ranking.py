@@ -7,8 +7,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.encode import Column, Counts
+from service.contract.encode import Array, Column, Counts
 from service.features.resolve import Inline
+from service.features.store import Fetched
 from service.fusion import Explanation, Formula
 
 
@@ -25,7 +26,7 @@ class Treatment(Protocol):
     """What the plan gives one request: a formula, a model, and the arms it comes from.
 
     `lighter`: the same under the model of each `model` step of the ladder, None where that is the
-    model of this treatment.
+    model of this treatment. `signs`: param -> +1 or -1, of those that an arm perturbs.
     """
 
     @property
@@ -43,6 +44,8 @@ class Treatment(Protocol):
     @property
     def buckets(self) -> Mapping[str, int]: ...
     @property
+    def signs(self) -> Mapping[str, int]: ...
+    @property
     def lighter(self) -> "Sequence[Treatment | None]": ...
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]: ...
 
@@ -55,7 +58,12 @@ class Snapshot(Protocol):
     @property
     def ladder(self) -> Sequence[Step]: ...
     def assign(
-        self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]
+        self,
+        user_id: str | None,
+        request_id: str | None,
+        context: Mapping[str, Any],
+        user: Mapping[str, Any] = ...,
+        asked: Mapping[str, int | str] = ...,
     ) -> Treatment: ...
 
 
@@ -63,7 +71,9 @@ class Snapshot(Protocol):
 class RankInput:
     """One request, decoded and checked. `deadline`: an instant of the scorer's clock, in s.
 
-    `units`: names of its context that the plan draws buckets by.
+    `asked`: the caller's own assignment, layer -> bucket or "experiment/arm".
+
+    `units`, `user_units`: names of its context and its user's values that the experiments read.
     """
 
     request_id: str
@@ -74,7 +84,9 @@ class RankInput:
     user: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     item_columns: Mapping[str, Column] = field(default_factory=dict)
+    asked: Mapping[str, int | str] = field(default_factory=dict)
     units: frozenset[str] = frozenset()
+    user_units: frozenset[str] = frozenset()
     limit: int | None = None
     explain: bool = False
     heads: bool = True
@@ -82,7 +94,13 @@ class RankInput:
     @property
     def inline(self) -> Inline:
         return Inline(
-            self.user_id, self.ids, self.user, self.context, self.item_columns, self.units
+            self.user_id,
+            self.ids,
+            self.user,
+            self.context,
+            self.item_columns,
+            self.units,
+            self.user_units,
         )
 
     def first(self, rows: int) -> Self:
@@ -105,12 +123,30 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the scored candidates were scored from, by reference; for whoever records it.
+
+    N scored candidates in input order. `blocks`: the encoded user, context and pairs, without an
+    item cache also the items. `fetched`: of all N, with a cache of those that it did not have; then
+    `versions` says which record of each of the N was used (see features.versions).
+    """
+
+    heads: Mapping[str, NDArray[np.float32]]
+    attributes: Mapping[str, NDArray[np.float64]]
+    user: Mapping[str, Any]
+    context: Mapping[str, Any]
+    blocks: Mapping[str, Array]
+    fetched: Fetched
+    versions: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
 class RankOutput:
     """The answer. `order`: input positions, best first, at most `limit`; the rest in input order.
 
     `heads` is empty when nothing was scored or nobody asked. `degraded`: reason -> how many
     candidates (`bad_feature`: stored values) it concerns. `found_items`: scored candidates that the
-    item cache had, None where none was asked.
+    item cache had, None where none was asked. `evidence`: None when nothing was scored.
     """
 
     order: NDArray[np.intp]
@@ -124,6 +160,7 @@ class RankOutput:
     timings_ms: Mapping[str, float]
     explained: Explained | None = None
     found_items: int | None = None
+    evidence: Evidence | None = None
 
     @property
     def model(self) -> str:

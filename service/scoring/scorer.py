@@ -101,7 +101,9 @@ class Scorer:
         """
         stages = Stages(self._clock)
         with stages.timed("assign"):
-            treatment = snapshot.assign(request.user_id, request.request_id, request.context)
+            treatment = snapshot.assign(
+                request.user_id, request.request_id, request.context, request.user, request.asked
+            )
         ranking = _Ranking(request, snapshot, treatment, stages)
         model = self._pool.get(treatment.model)
         if model is None:
