@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Block = Literal["user", "item", "cross"]
 
@@ -51,6 +51,8 @@ class Blocks:
         self.lists, self.ids = lists or {}, ids or {}
         # Concatenated once here: every first layer then is one GEMM over all its experts.
         self.whole = torch.cat([block for block in (user, item, cross) if block.shape[1]], dim=1)
+        # What `linear.multiply_together` has computed already, by the layer that will ask for it.
+        self.products: dict[nn.Module, Tensor] = {}
 
     def with_cross(self, more: Tensor) -> "Blocks":
         """With further columns (B, D) at the end of the cross block."""

@@ -1,6 +1,7 @@
 """Affine maps onto several groups at once. Notation: `training.modules`."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +51,21 @@ class BlockLinear(nn.Module):
         return whole.index_copy(0, self.columns, self.weight)
 
     def forward(self, x: Blocks) -> Tensor:
+        out = x.products.pop(self, None)
+        if out is None:
+            out = self._product(x)
+        return out.unflatten(1, (self.groups, self.width_out))
+
+    def _product(self, x: Blocks) -> Tensor:
         read = x.whole.detach() if self.detached else x.whole
         if self.columns is not None:
             read = read.index_select(1, self.columns)
         out = read @ self.weight
-        if self.bias is not None:
-            out = out + self.bias
-        return out.unflatten(1, (self.groups, self.width_out))
+        return out if self.bias is None else out + self.bias
+
+    def reads_all_of(self, x: Blocks) -> bool:
+        """Whether its input is the whole of x, with its gradient."""
+        return not self.detached and self.columns is None and self.widths.total == x.whole.shape[1]
 
     def parts(self, x: Blocks) -> tuple[Tensor, Tensor, Tensor]:
         """The summands (W_u u + b, W_i i, W_x x), each (B, G, H)."""
@@ -86,6 +95,25 @@ class GroupLinear(nn.Module):
         if self.bias is not None:
             out = out + self.bias
         return out.transpose(0, 1)
+
+
+def multiply_together(x: Blocks, layers: Iterable[BlockLinear]) -> None:
+    """One GEMM for all layers that read the whole of x; their products wait in `x.products`.
+
+    Experts, gates and the linear term of a ranker all do. Each alone, narrow gates cost far more
+    than their arithmetic, in the gradient of x most of all.
+    """
+    together = [layer for layer in layers if layer.reads_all_of(x)]
+    if len(together) < 2:
+        return
+    widths = [layer.weight.shape[1] for layer in together]
+    biases = [
+        layer.weight.new_zeros(width) if layer.bias is None else layer.bias
+        for layer, width in zip(together, widths, strict=True)
+    ]
+    weight = torch.cat([layer.weight for layer in together], dim=1)
+    products = torch.addmm(torch.cat(biases), x.whole, weight).split(widths, dim=1)
+    x.products.update(zip(together, products, strict=True))
 
 
 def first_layer(

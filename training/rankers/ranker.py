@@ -3,14 +3,14 @@
 Knows nothing about losses or files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from training.modules.blocks import Blocks
 from training.modules.embedding import FeatureEmbedding
-from training.modules.linear import BlockLinear
+from training.modules.linear import BlockLinear, multiply_together
 from training.modules.tower_bank import TowerBank
 from training.rankers.towers import TowersApart
 from training.readouts.probability import Probability
@@ -77,6 +77,8 @@ class Ranker(nn.Module):
         ones.
         """
         x = self.read(inputs)
+        if self.training:
+            multiply_together(x, self._first_layers())
         streams = self.trunk(x)  # (B, T, H)
         logits = self.towers(streams, x)
         if auxiliary and self.auxiliary is not None:
@@ -85,6 +87,11 @@ class Ranker(nn.Module):
         if self.linear is not None:
             logits = logits + self.linear(x).squeeze(2)[:, : logits.shape[1]]
         return logits
+
+    def _first_layers(self) -> Iterator[BlockLinear]:
+        for part in (self.trunk, self.towers, self.auxiliary, self.linear):
+            if part is not None:
+                yield from (layer for layer in part.modules() if isinstance(layer, BlockLinear))
 
     def set_output_bias(self, logits: Mapping[str, float | Tensor]) -> None:
         """Start every task's outputs at the given logits (its base rate)."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.modules.blocks import Blocks, Widths
-from training.modules.linear import BlockLinear, GroupLinear
+from training.modules.linear import BlockLinear, GroupLinear, multiply_together
 
 WIDTHS = Widths(user=5, item=4, cross=3)
 
@@ -72,3 +72,36 @@ def test_a_detached_layer_learns_but_sends_nothing_back():
     layer(blocks).square().sum().backward()
     assert item.grad is None
     assert layer.weight.grad.any()
+
+
+def test_layers_together_give_what_each_gives_alone_and_so_do_their_gradients():
+    torch.manual_seed(3)
+    widths = ((2, 6, True), (3, 1, False), (1, 4, True))
+    layers = [BlockLinear(WIDTHS, groups, out, bias=bias).double() for groups, out, bias in widths]
+    found = []
+    for together in (False, True):
+        item = _blocks(7).item.requires_grad_()
+        x = Blocks(_blocks(7).user, item, _blocks(7).cross)
+        if together:
+            multiply_together(x, layers)
+            assert set(x.products) == set(layers)
+        outs = [layer(x) for layer in layers]
+        assert not x.products, "every product is taken"
+        sum(out.square().sum() for out in outs).backward()
+        gradients = [parameter.grad for layer in layers for parameter in layer.parameters()]
+        found.append([*outs, item.grad, *gradients])
+        for layer in layers:
+            layer.zero_grad()
+    for alone, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+def test_layers_that_read_less_than_all_of_the_input_are_left_alone():
+    detached = BlockLinear(WIDTHS, 1, 2, detached=True).double()
+    chosen = BlockLinear(WIDTHS, 1, 2).double()
+    chosen.read_only(torch.tensor([0, 3]))
+    narrow = BlockLinear(Widths(user=5, item=4, cross=0), 1, 2).double()
+    x = _blocks(7)
+    plain = [BlockLinear(WIDTHS, 1, 2).double() for _ in range(2)]
+    multiply_together(x, [detached, chosen, narrow, *plain])
+    assert set(x.products) == set(plain)

@@ -164,3 +164,15 @@ def test_an_untrained_ranker_says_the_base_rate():
     ranker.set_output_bias(dict.fromkeys(ranker.logit_names, math.log(0.02 / 0.98)))
     out = torch.sigmoid(ranker(_inputs(200)))
     assert 0.005 < out.mean().item() < 0.08
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_training_computes_what_serving_computes_and_nothing_for_nobody(trunk, monkeypatch):
+    ranker, seen = _ranker(trunk).double(), []
+    read = ranker.read
+    monkeypatch.setattr(ranker, "read", lambda inputs: seen.append(read(inputs)) or seen[-1])
+    inputs = {n: t.double() if t.is_floating_point() else t for n, t in _inputs().items()}
+    trained, served = ranker.train()(inputs), ranker.eval()(inputs)
+    torch.testing.assert_close(trained, served, rtol=0, atol=1e-12)
+    assert len(seen) == 2
+    assert not any(x.products for x in seen), "a product that no layer took"
