@@ -43,6 +43,7 @@ def ranked(
         timings_ms=timings_ms,
         explained=scored.explained,
         found_items=found_items,
+        evidence=scored.evidence,
     )
 
 

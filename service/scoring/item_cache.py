@@ -15,7 +15,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.encode import Column
+from service.contract.encode import Array, Column
 from service.contract.features import FeatureSchema, Lookup
 from service.scoring.errors import RunFailed
 from service.scoring.graphs import Part
@@ -33,11 +33,29 @@ Raw = tuple[Any, ...]  # of one item: the values of `ItemCache.raw_names`
 
 @dataclass(frozen=True)
 class Items:
-    """What is known of N items without their user. `raw`: name -> one raw value an item."""
+    """What is known of N items without their user. `raw`: name -> one raw value an item.
+
+    `versions` of their records, where somebody listens.
+    """
 
     part: Part
     attributes: Mapping[str, NDArray[np.float64]]
     raw: Mapping[str, Column]
+    versions: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class ItemRecords:
+    """Stored records of N items that were not kept, their versions, and what became of them."""
+
+    scene: str
+    ids: Sequence[str]
+    records: Sequence[bytes | None]
+    versions: NDArray[np.int64]
+    blocks: Mapping[str, Array]
+
+
+Listener = Callable[[ItemRecords], None]  # called on any thread; must not take long
 
 
 @dataclass(eq=False)
@@ -66,6 +84,7 @@ class ItemCache:
         max_bytes: how large the array may grow; the longest unused items make room.
         ttl_s: how long an item is kept at most.
         clock: monotonic seconds.
+        listener: hears of every record that an item was computed from.
     """
 
     def __init__(
@@ -76,6 +95,7 @@ class ItemCache:
         max_bytes: int,
         ttl_s: float,
         clock: Callable[[], float] = time.monotonic,
+        listener: Listener | None = None,
     ) -> None:
         self.attribute_names = tuple(a.name for a in schema.attributes)
         self.raw_names = _raw_names(schema)
@@ -86,6 +106,8 @@ class ItemCache:
         self._parts = np.empty((self.slots, width), np.float32)
         self._attributes = np.empty((self.slots, len(self.attribute_names)))
         self._raw: list[Raw] = []
+        self._listener = listener
+        self._versions = np.zeros(self.slots if listener is not None else 0, np.int64)
         self._owner: list[tuple[str, str] | None] = []  # scene and id; None: replaced or forgotten
         self._used_at = np.zeros(self.slots)
         self._expires_at = np.zeros(self.slots)
@@ -168,6 +190,25 @@ class ItemCache:
                 column[row] = value
         return columns
 
+    @property
+    def has_listener(self) -> bool:
+        return self._listener is not None
+
+    def tell(self, records: ItemRecords | None) -> None:
+        """Let the listener hear what items were computed from."""
+        if self._listener is not None and records is not None:
+            self._listener(records)
+
+    def versions(self, lease: Lease, fresh: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,) versions of the records behind the items, `fresh` of the missing ones; see `parts`.
+
+        Only where there is a listener.
+        """
+        versions = self._versions.take(lease.slots, mode="clip")
+        versions[lease.missing] = fresh
+        self._check(lease)
+        return versions
+
     def keep(self, lease: Lease, items: Items, rows: Iterable[int]) -> None:
         """Keep the missing items at `rows` of `items`, unless they changed since `look_up`."""
         chosen = np.array(sorted(rows), np.intp)
@@ -177,6 +218,8 @@ class ItemCache:
         self._parts[slots] = items.part[chosen]
         for at, name in enumerate(self.attribute_names):
             self._attributes[slots, at] = items.attributes[name][chosen]
+        if items.versions is not None:
+            self._versions[slots] = items.versions[chosen]
         columns = [items.raw[name] for name in self.raw_names]
         ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
         with self._lock:

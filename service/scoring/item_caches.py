@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from service.scoring.graphs import CutGraphs
-from service.scoring.item_cache import ItemCache
+from service.scoring.item_cache import ItemCache, ItemRecords
 from service.scoring.package import LoadedModel
 
 
@@ -13,12 +14,18 @@ class ItemCaches:
     """Makes a model's cache when it is first asked for; it ends with its model.
 
     `max_bytes` and `ttl_s` hold for each of them; no bytes, no caches. Call it on the event loop.
+    `listener` hears of the records that items of a model, "name/version", were computed from.
     """
 
     def __init__(
-        self, max_bytes: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        max_bytes: int,
+        ttl_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        listener: Callable[[str, ItemRecords], None] | None = None,
     ) -> None:
         self._max_bytes, self._ttl_s, self._clock = max_bytes, ttl_s, clock
+        self._listener = listener
         self._caches: WeakKeyDictionary[LoadedModel, ItemCache] = WeakKeyDictionary()
 
     def of(self, model: LoadedModel) -> ItemCache | None:
@@ -31,6 +38,7 @@ class ItemCaches:
                 max_bytes=self._max_bytes,
                 ttl_s=self._ttl_s,
                 clock=self._clock,
+                listener=self._listener and partial(self._listener, model.id),
             )
             self._caches[model] = cache
         return cache

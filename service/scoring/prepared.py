@@ -12,8 +12,9 @@ from service.contract.features import FeatureSchema
 from service.features.encoded import Encoded, encode
 from service.features.resolve import Inline, RawValues, resolve
 from service.features.store import Fetched
+from service.features.versions import record_versions
 from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs, Part
-from service.scoring.item_cache import ItemCache, Items, Lease
+from service.scoring.item_cache import ItemCache, ItemRecords, Items, Lease
 from service.scoring.package import LoadedModel
 from service.scoring.ranking import RankInput
 from service.scoring.session import Heads, Stop, filled_up
@@ -24,7 +25,8 @@ class Prepared:
     """N candidates, encoded. `raw` holds all raw values only where no cache was used.
 
     `blocks` are of the user, the context and the pairs, without a cache also of the items;
-    `items`: what the cache did not have, (M, …).
+    `items`: what the cache did not have, (M, …). Where somebody records what was used, `records`
+    are theirs, and `versions` those of all N.
     """
 
     blocks: Mapping[str, Array]
@@ -34,6 +36,8 @@ class Prepared:
     bad_features: int
     items: Encoded | None = None
     uncertain: frozenset[int] = frozenset()  # of those M, the ones not to be kept
+    records: ItemRecords | None = None
+    versions: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def prepare(
         items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
     pairs = replace(raw, inline=request.inline, items=cache.raw(lease, _raw(cache, items)))
     rest = encode(schema, pairs, (*USER_SIDES, *RANK_SIDES))
+    found = _records(kept, fetched, items)
     return Prepared(
         blocks=rest.blocks,
         attributes=cache.attributes(lease, items.attributes),
@@ -83,6 +88,8 @@ def prepare(
         bad_features=items.bad_features + rest.bad_features + records.garbled,
         items=items,
         uncertain=items.bad_items | records.garbled_items,
+        records=found,
+        versions=None if found is None else cache.versions(lease, found.versions),
     )
 
 
@@ -102,11 +109,12 @@ def infer(
     fresh = None
     if len(lease.missing):
         fresh = graphs.item_part(items.blocks, stop)
+        kept.cache.tell(prepared.records)
     part = kept.cache.parts(lease, fresh, filled_up(rows))
     user = graphs.user_part(prepared.blocks, stop)
     heads = graphs.heads(user, part, prepared.blocks, stop)
     if fresh is not None and kept.learns:
-        _keep(kept, items, fresh, prepared.uncertain)
+        _keep(kept, items, fresh, prepared.uncertain, prepared.records)
     return {name: values[:rows] for name, values in heads.items()}
 
 
@@ -117,11 +125,28 @@ def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:
     raw = resolve(model.schema, Inline(None, kept.lease.missing_ids), records)
     items = encode(model.schema, raw, ITEM_SIDES)
     part = model.graphs.item_part(items.blocks)
-    _keep(kept, items, part, items.bad_items | records.garbled_items)
+    found = _records(kept, fetched, items)
+    kept.cache.tell(found)
+    _keep(kept, items, part, items.bad_items | records.garbled_items, found)
 
 
-def _keep(kept: Kept, items: Encoded, part: Part, uncertain: frozenset[int]) -> None:
-    known = Items(part, items.attributes, _raw(kept.cache, items))
+def _records(kept: Kept, fetched: Fetched, items: Encoded) -> ItemRecords | None:
+    """What the cache did not have, for whoever listens to it."""
+    if not kept.cache.has_listener:
+        return None
+    lease, versions = kept.lease, record_versions(fetched.items)
+    return ItemRecords(lease.scene, lease.missing_ids, fetched.items, versions, items.blocks)
+
+
+def _keep(
+    kept: Kept,
+    items: Encoded,
+    part: Part,
+    uncertain: frozenset[int],
+    records: ItemRecords | None,
+) -> None:
+    versions = None if records is None else records.versions
+    known = Items(part, items.attributes, _raw(kept.cache, items), versions)
     kept.cache.keep(kept.lease, known, set(range(len(part))) - uncertain)
 
 

@@ -15,7 +15,7 @@ from service.fusion import order
 from service.scoring.errors import RunStopped
 from service.scoring.package import LoadedModel
 from service.scoring.prepared import Kept, Prepared, infer, prepare
-from service.scoring.ranking import Explained, RankInput, Treatment
+from service.scoring.ranking import Evidence, Explained, RankInput, Treatment
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
 
@@ -34,6 +34,7 @@ class Scored:
     bad_features: int
     timings_ms: Mapping[str, float]
     explained: Explained | None
+    evidence: Evidence | None = None
 
 
 def score(
@@ -80,6 +81,15 @@ def score(
         bad_features=prepared.bad_features,
         timings_ms=stages.ms,
         explained=explained,
+        evidence=Evidence(
+            heads=heads,
+            attributes=prepared.attributes,
+            user=prepared.raw.user,
+            context=prepared.raw.context,
+            blocks=prepared.blocks,
+            fetched=fetched,
+            versions=prepared.versions,
+        ),
     )
 
 
