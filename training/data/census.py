@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from training.data.config import ColumnsConfig, FeatureColumn, LabelColumn
+from training.data.published_split import days_of_parts
 from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Table, Tables, read_table
 
 TRAIN_FILE, TEST_FILE = "census_income_train.parquet", "census_income_test.parquet"
-TRAIN, VALIDATION, TEST = 1, 2, 3  # the parts of the split stand as days
-SPLIT_SEED = 0
 
 
 NUMBERS = (
@@ -91,23 +89,17 @@ MAPPING = ColumnsConfig(user=USER, item=ITEM, features=FEATURES, labels=LABELS)
 
 
 def load(directory: Path) -> Tables:
-    """Read both files: the train file is day 1, the test file is cut 1:1 into days 2 and 3.
-
-    Which half a test row falls into is drawn once for all, by `SPLIT_SEED` and its row number.
+    """Read both files: the train file is day 1, the test file is halved into days 2 and 3.
 
     Raises:
         DataError: a file that is missing or broken.
     """
     raw = read_table([directory / TRAIN_FILE, directory / TEST_FILE])
     trained = raw.source.files[0][1]
-    tested = len(raw.frame) - trained
-    days = np.full(len(raw.frame), TRAIN, np.int32)
-    drawn = np.random.default_rng(SPLIT_SEED).permutation(tested)
-    days[trained:] = np.where(drawn < tested // 2, VALIDATION, TEST)
     rows = pl.int_range(len(raw.frame), dtype=pl.Int64, eager=True)
     keyed = raw.frame.with_columns(
         rows.alias(ROW),
-        pl.Series(days).alias(DAY),
+        days_of_parts(trained, len(raw.frame) - trained).alias(DAY),
         pl.lit("census").alias(USER),
         rows.cast(pl.String).alias(ITEM),
         rows.alias(ORDER),

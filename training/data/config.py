@@ -23,11 +23,11 @@ DaysText = Annotated[str, AfterValidator(_days)]  # "20220425:20220503", both in
 class DataConfig(_Strict):
     """[data]: which reader, and which days train and which validate.
 
-    `census` has no days: its train file stands as day 1, the halves of its test file as days 2
-    (validation) and 3 (test).
+    `census` and `ali-ccp` have no days: the train file stands as day 1, the halves of the test file
+    as days 2 (validation) and 3 (test).
     """
 
-    reader: Literal["kuairand", "columns", "synthetic", "census"]
+    reader: Literal["kuairand", "columns", "synthetic", "census", "ali-ccp"]
     train: DaysText
     validate_: Annotated[DaysText, Field(alias="validate")]
     include_random: bool = False  # kuairand: also read log_random_*.csv

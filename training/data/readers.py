@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from training.data import census, columns, kuairand, synthetic
+from training.data import aliccp, census, columns, kuairand, synthetic
 from training.data.config import (
     ColumnsConfig,
     DataConfig,
@@ -41,6 +41,8 @@ def reader_of(
             return TableReader(load, synthetic.MAPPING, history or synthetic.HISTORY, chosen)
         case "census":
             return TableReader(census.load, census.MAPPING, history or HistoryConfig(), chosen)
+        case "ali-ccp":
+            return TableReader(aliccp.load, aliccp.MAPPING, history or HistoryConfig(), chosen)
         case "columns":
             assert columns_config is not None
             load = partial(columns.load, mapping=columns_config)

@@ -51,12 +51,6 @@ def test_the_train_file_is_day_1_and_the_test_file_is_halved_into_days_2_and_3(
     assert test.row.tolist() == np.flatnonzero(log.day == 3).tolist()
 
 
-def test_the_halves_are_the_same_in_every_run_and_mixed(directory: Path) -> None:
-    first, again = reader().read(directory).day[60:], reader().read(directory).day[60:]
-    assert first.tolist() == again.tolist()
-    assert 1 < np.count_nonzero(np.diff(first)) < 40
-
-
 def test_labels_are_the_papers_two_tasks(directory: Path) -> None:
     log = reader().read(directory)
     assert log.labels["income_50k"][:4].tolist() == [1, 0, 1, 0]
