@@ -5,7 +5,6 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -36,8 +35,8 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        # (finish at, number of submission, work, its future)
-        self._waiting: list[tuple[float, int, Callable[[], Any], Future[Any]]] = []
+        # (finish at, number of submission, job)
+        self._waiting: list[tuple[float, int, _Job]] = []
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
@@ -60,38 +59,41 @@ class Workers:
         if timeout_s <= 0:
             raise Late
         loop = asyncio.get_running_loop()
-        submitted = self._submit(_announced(work, turn), loop.time() + timeout_s)
-        if turn is not None:
-            submitted.add_done_callback(lambda _: _call_soon(loop, turn.finished))
-        future = asyncio.wrap_future(submitted)
+        job = _Job(work, turn, loop)
+        self._submit(job, loop.time() + timeout_s)
+        time_is_up = loop.call_later(timeout_s, job.give_up)
         try:
-            await asyncio.wait({future}, timeout=timeout_s)
+            result: T = await job.result
         finally:  # also when the caller itself was cancelled
-            if not future.done():
+            time_is_up.cancel()
+            if not job.ended:
                 stop()
-                submitted.cancel()
-                future.cancel()
-        if future.cancelled():
-            raise Late
-        return future.result()
+                if self._takes_back(job):
+                    job.end()
+        return result
 
     def close(self) -> None:
         """Take back what has not begun, and let the threads end."""
         with self._changed:
             self._closed = True
-            for *_, future in self._waiting:
-                future.cancel()
-            self._waiting.clear()
+            for *_, job in self._waiting:
+                _call_soon(job.loop, job.give_up)
             self._changed.notify_all()
 
-    def _submit(self, work: Callable[[], T], finish_at: float) -> "Future[T]":
-        future: Future[T] = Future()
+    def _submit(self, job: "_Job", finish_at: float) -> None:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the workers are closed")
-            heapq.heappush(self._waiting, (finish_at, next(self._numbers), work, future))
+            heapq.heappush(self._waiting, (finish_at, next(self._numbers), job))
             self._changed.notify()
-        return future
+
+    def _takes_back(self, job: "_Job") -> bool:
+        """Whether `job` had not begun, and never will."""
+        with self._changed:
+            if job.begun:
+                return False
+            job.begun = True
+            return True
 
     def _serve(self) -> None:
         while True:
@@ -100,31 +102,61 @@ class Workers:
                     if self._closed:
                         return
                     self._changed.wait()
-                *_, work, future = heapq.heappop(self._waiting)
-            if future.set_running_or_notify_cancel():
-                _fulfil(future, work)
+                *_, job = heapq.heappop(self._waiting)
+                if job.begun or self._closed:
+                    continue
+                job.begun = True
+            job.do()
 
 
-def _fulfil(future: "Future[T]", work: Callable[[], T]) -> None:
-    try:
-        result = work()
-    except BaseException as err:
-        future.set_exception(err)
-    else:
-        future.set_result(result)
+class _Job:
+    """Work on its way to a thread and back: one call into the event loop brings the result.
+
+    `begun` is guarded by the lock of the workers; the rest belongs to the event loop, `do` aside.
+    """
+
+    __slots__ = ("_turn", "_work", "begun", "ended", "loop", "result")
+
+    def __init__(
+        self, work: Callable[[], Any], turn: Turn | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._work, self._turn, self.loop = work, turn, loop
+        self.result: asyncio.Future[Any] = loop.create_future()
+        self.begun = self.ended = False
+
+    def do(self) -> None:
+        """On the worker thread."""
+        if self._turn is not None:
+            self._turn.started()
+        try:
+            value = self._work()
+        except BaseException as err:
+            _call_soon(self.loop, self._fail, err)
+        else:
+            _call_soon(self.loop, self._succeed, value)
+
+    def give_up(self) -> None:
+        if not self.result.done():
+            self.result.set_exception(Late())
+
+    def end(self) -> None:
+        self.ended = True
+        if self._turn is not None:
+            self._turn.finished()
+
+    def _succeed(self, value: Any) -> None:
+        self.end()
+        if not self.result.done():
+            self.result.set_result(value)
+
+    def _fail(self, error: BaseException) -> None:
+        self.end()
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
-def _announced(work: Callable[[], T], turn: Turn | None) -> Callable[[], T]:
-    if turn is None:
-        return work
-
-    def announced() -> T:
-        turn.started()
-        return work()
-
-    return announced
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop has ended: nobody counts any more
-        loop.call_soon_threadsafe(callback)
+def _call_soon(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any
+) -> None:
+    with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        loop.call_soon_threadsafe(callback, *arguments)
