@@ -121,6 +121,18 @@ class Metrics:
             ["scene", "formula"],
             registry=registry,
         )
+        self.served = Counter(
+            "finerank_served",
+            "Rank requests answered in an arm of an experiment",
+            ["scene", "layer", "arm"],
+            registry=registry,
+        )
+        self.sample_ratio_p = Gauge(
+            "finerank_sample_ratio_p_value",
+            "Chance that arms served so far from plan are as planned; below 0.001 is a mismatch",
+            ["scene", "layer", "experiment"],
+            registry=registry,
+        )
         self.plan_version = Gauge(
             "finerank_plan_version", "Plan version that ranks now", ["scene"], registry=registry
         )

@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.types import Scope
 
 from service.api import problems
+from service.api.assignment_routes import assignment_routes
 from service.api.door import Door, asks_to_rank
 from service.api.health_routes import health_routes
 from service.api.limits import BodyLimit
@@ -22,6 +23,7 @@ from service.api.rank_route import RankRoute, rank_docs
 from service.api.scenes import Scenes
 from service.errors import BodyTooLarge
 from service.experiment.loader import PlanLoader, Rehearse
+from service.experiment.served import Served
 from service.metrics import NO_SCENE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.rehearsal import RecentRequests
@@ -64,12 +66,16 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     problems.install(app)
     scenes = Scenes(parts.loader)
     publisher = Publisher(parts.loader, parts.pool.ensure)
-    rank = RankRoute(parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent)
+    served = Served()
+    rank = RankRoute(
+        parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent, served
+    )
     app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
-    app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics))
+    app.include_router(assignment_routes(scenes, served))
+    app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics, served))
     app.add_middleware(
         Door, rank=rank, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics
     )

@@ -11,6 +11,8 @@ from fastapi import APIRouter, Response
 
 from service.api.json_reply import NO_STORE, json_reply
 from service.experiment.loader import PlanLoader
+from service.experiment.sample_ratio import TOO_FEW
+from service.experiment.served import Served
 from service.metrics import MEDIA_TYPE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
@@ -19,7 +21,7 @@ _USUAL_CANDIDATES = 500
 
 
 def health_routes(
-    loader: PlanLoader, pool: ModelPool, scorer: Scorer, metrics: Metrics
+    loader: PlanLoader, pool: ModelPool, scorer: Scorer, metrics: Metrics, served: Served
 ) -> APIRouter:
     """The health routes of one application."""
     router = APIRouter(tags=["health"], default_response_class=Response)
@@ -44,6 +46,7 @@ def health_routes(
     async def metrics_() -> Response:
         set_gauges(metrics, loader, pool)
         set_work_gauges(metrics, scorer)
+        set_ratio_gauges(metrics, loader, served)
         return Response(metrics.exposition(), media_type=MEDIA_TYPE, headers=NO_STORE)
 
     return router
@@ -91,6 +94,17 @@ def set_work_gauges(metrics: Metrics, scorer: Scorer) -> None:
         metrics.replace(metrics.item_bytes, scorer.items.bytes())
     metrics.backlog_seconds.set(scorer.admission.backlog_s())
     metrics.replace(metrics.predicted_seconds, scorer.costs.predictions(_USUAL_CANDIDATES))
+
+
+def set_ratio_gauges(metrics: Metrics, loader: PlanLoader, served: Served) -> None:
+    """The same for the sample ratio of every live experiment that has units enough."""
+    metrics.sample_ratio_p.clear()
+    for scene in loader.scenes():
+        if (snapshot := loader.snapshot(scene)) is None:
+            continue
+        for (layer, experiment), tally in served.tallies(snapshot).items():
+            if (ratio := tally.ratio()).verdict != TOO_FEW:
+                metrics.sample_ratio_p.labels(scene, layer, experiment).set(ratio.p_value)
 
 
 def _ranking(loader: PlanLoader, pool: ModelPool) -> list[str]:

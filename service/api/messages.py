@@ -198,6 +198,53 @@ class HistoryReply(BaseModel):
     history: list[dict[str, Any]]
 
 
+class AssignmentReply(BaseModel):
+    """What a request would get, and how it comes to it."""
+
+    scene: str
+    plan: int
+    model: str
+    formula: str
+    params: dict[str, float] = Field(description="those that the formula uses")
+    assignments: dict[str, str]
+    exp_id: str
+    signs: dict[str, int]
+    buckets: list[dict[str, Any]] = Field(description="bucket arithmetic, layer by layer")
+
+
+class ServedArm(BaseModel):
+    """What one arm was served."""
+
+    arm: str
+    planned: float = Field(description="share of the experiment's units")
+    requests: int
+    units: int = Field(description="distinct units in the sample")
+    expected: float = Field(description="units if all were as planned")
+
+
+class ServedExperiment(BaseModel):
+    """One experiment, and its sample-ratio check."""
+
+    layer: str
+    experiment: str
+    percent: float = Field(description="share of the layer's traffic that may be in it now")
+    when: str | None
+    since: str
+    one_in: int = Field(description="the sample has one in so many units")
+    arms: list[ServedArm]
+    chi_square: float
+    p_value: float
+    verdict: str = Field(description="as planned, mismatch (p < 0.001) or too few units")
+
+
+class ExperimentsReply(BaseModel):
+    """The experiments of a scene, as this replica served them."""
+
+    scene: str
+    plan: int
+    experiments: list[ServedExperiment]
+
+
 class Problem(BaseModel):
     """RFC 9457. `errors` names each place: a JSON pointer into the body, or a header."""
 

@@ -22,6 +22,8 @@ def count_ranked(
     for stage, ms in timings_ms.items():
         child(metrics.stage_seconds, stage).observe(ms / 1000)
     child(metrics.candidates, scene).observe(len(asked.ids))
+    for layer, arm in output.treatment.assignments.items():
+        child(metrics.served, scene, layer, arm).inc()
     metrics.count_features(scene, output.counts)
     if output.found_items is not None:
         scored = len(asked.ids) - output.degraded.get(FEWER_CANDIDATES, 0)

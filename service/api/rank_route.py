@@ -23,6 +23,7 @@ from service.api.replies import rank_reply
 from service.api.scenes import Scenes
 from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
 from service.experiment.findings import pointer
+from service.experiment.served import Served
 from service.experiment.snapshot import Asked, Snapshot
 from service.features.errors import InlineError
 from service.metrics import NO_SCENE, Metrics
@@ -58,12 +59,14 @@ class RankRoute:
         metrics: Metrics,
         max_candidates: int,
         recent: RecentRequests,
+        served: Served,
     ) -> None:
         self._scorer = scorer
         self._scenes = scenes
         self._metrics = metrics
         self._max_candidates = max_candidates
         self._recent = recent
+        self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -112,6 +115,9 @@ class RankRoute:
             count(metrics.requests, scene, "500").inc()
             raise
         self._recent.add(asked)
+        treatment = output.treatment
+        if treatment.assignments:
+            self._served.add(snapshot, treatment.assignments, asked)
         if unknown:
             detail = {**output.degraded, UNKNOWN_ASSIGNMENT: len(unknown)}
             output = replace(output, degraded=detail)

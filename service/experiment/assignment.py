@@ -205,6 +205,8 @@ def unit_of(
         return user_id or None
     if unit == "request_id":
         return request_id or None
+    if unit == "time":
+        return None  # the slice is all of it: `LayerSlots.sliced`
     value = context.get(unit.removeprefix("context."))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
