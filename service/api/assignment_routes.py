@@ -90,7 +90,7 @@ def _described(
     slots: LayerSlots, experiment: Experiment, tally: Tally, now_s: float
 ) -> dict[str, Any]:
     ratio, units = tally.ratio(), tally.units()
-    whole = sum(tally.sizes)
+    whole = sum(tally.sizes) or 1
     return {
         "layer": slots.name,
         "experiment": experiment.name,
@@ -105,6 +105,7 @@ def _described(
                 "requests": requests,
                 "units": count,
                 "expected": round(expected, 1),
+                "stopped": arm.stopped,
             }
             for arm, size, requests, count, expected in zip(
                 experiment.arms, tally.sizes, tally.requests, units, ratio.expected, strict=True

@@ -220,6 +220,7 @@ class ServedArm(BaseModel):
     requests: int
     units: int = Field(description="distinct units in the sample")
     expected: float = Field(description="units if all were as planned")
+    stopped: str | None = Field(description="why nobody gets it any more")
 
 
 class ServedExperiment(BaseModel):

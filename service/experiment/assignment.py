@@ -75,7 +75,7 @@ class LayerSlots:
     hash_name: HashName
     slice_s: int | None
     experiments: tuple[ExperimentSlots | None, ...] = field(repr=False)
-    arms: Mapping[str, ArmSlots]  # by id
+    arms: Mapping[str, ArmSlots]  # by id; without the stopped ones
     hash: Hash = field(repr=False)
 
     def choose(self, unit: str) -> tuple[int, int]:
@@ -135,12 +135,14 @@ def layer_slots(layer: Layer) -> LayerSlots:
     next_choice = 1
     for experiment in layer.experiments:
         seed = experiment.seed or experiment.name
-        own = []
+        own: list[ArmSlots | None] = []
         for arm in experiment.arms:
-            slots = ArmSlots(arm_id(experiment, arm), seed, next_choice, tuple(arm.set.perturb))
+            slots = ArmSlots(arm_id(experiment, arm), seed, next_choice, tuple(arm.applied.perturb))
             next_choice += variants(arm)
-            own.append(slots)
-            arms[slots.id] = slots
+            running = arm.stopped is None
+            own.append(slots if running else None)
+            if running:
+                arms[slots.id] = slots
         limits, order = _places(experiment.arms)
         found = ExperimentSlots(
             experiment.name,

@@ -5,7 +5,7 @@ Strict: a number is a JSON number, an unknown key is an error, nothing is conver
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -134,12 +134,21 @@ class Arm(_Strict):
 
     Either every arm has its `share`, relative to the other arms', or every arm names its `slots`,
     ranges of the second hash; slots that no arm has are in no arm.
+
+    `stopped` says why nobody gets the arm any more. It keeps its slots, so nobody else moves: who
+    was in it is in no experiment of the layer and gets the default.
     """
 
     name: Label
     share: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     slots: Ranges | None = None
     set: Settings = Settings()
+    stopped: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+    @property
+    def applied(self) -> Settings:
+        """What it changes now: nothing when it is stopped."""
+        return self.set if self.stopped is None else Settings()
 
 
 class RampStep(_Strict):
@@ -189,6 +198,31 @@ class Holdout(_Strict):
     unit: Who = "user_id"
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Guardrails(_Strict):
+    """When an arm is stopped by itself: limits for each arm, over its last `window_s`.
+
+    `max_degraded_share`: of its requests, those that gave something up or were refused unscored.
+    `max_invalid_share`: of its candidates, those without a finite score. Both, and the latency, are
+    judged once an arm has `least_requests` in the window of one replica, and only blamed on an arm
+    that is clearly worse than the rest of the scene's traffic: see `guardrails`.
+    """
+
+    max_degraded_share: Share | None = None
+    max_invalid_share: Share | None = None
+    max_p99_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    window_s: Annotated[float, Field(ge=5, le=3600)] = 30.0
+    least_requests: Annotated[int, Field(ge=20, le=1_000_000)] = 100
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if {self.max_degraded_share, self.max_invalid_share, self.max_p99_ms} == {None}:
+            raise ValueError("give a limit: max_degraded_share, max_invalid_share or max_p99_ms")
+        return self
+
+
 class Step(_Strict):
     """What a request gets that has no time for more: a step down the ladder.
 
@@ -217,4 +251,5 @@ class Plan(_Strict):
         Step(step="fewer"),
         Step(step="input_order"),
     )
+    guardrails: Guardrails | None = None
     force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"

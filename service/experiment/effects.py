@@ -60,7 +60,7 @@ def effects(plan: Plan) -> Iterator[tuple[Choice, Effect]]:
     by_layer: dict[str, list[_Chosen]] = {layer.name: [] for layer in plan.layers}
     for path, layer, experiment, arm in arms(plan):
         by_layer[layer.name] += [
-            _Chosen(layer.name, arm_id(experiment, arm), path, arm.set, signs)
+            _Chosen(layer.name, arm_id(experiment, arm), path, arm.applied, signs)
             for signs in all_signs(arm)
         ]
     for choice in product(*map(range, _options(plan))):
@@ -83,7 +83,7 @@ def _options(plan: Plan) -> list[int]:
 def all_signs(arm: Arm) -> list[Signs]:
     """Every combination of signs of an arm, in the order of its choices: all down first."""
     return [
-        {name: 1 if number >> place & 1 else -1 for place, name in enumerate(arm.set.perturb)}
+        {name: 1 if number >> place & 1 else -1 for place, name in enumerate(arm.applied.perturb)}
         for number in range(variants(arm))
     ]
 

@@ -54,3 +54,7 @@ class EmbeddedError(ExperimentError):
     def __init__(self, message: str, url: str | None = None) -> None:
         self.url = url
         super().__init__(message)
+
+
+class NotRunning(ExperimentError):
+    """An arm that cannot be stopped, because it is not there or was stopped before."""

@@ -34,7 +34,7 @@ def sample_ratio(units: Sequence[int], sizes: Sequence[float]) -> Ratio:
     Arms of size 0 are left out: nobody can be in them by hash.
     """
     total = sum(count for count, size in zip(units, sizes, strict=True) if size > 0)
-    whole = sum(sizes)
+    whole = sum(sizes) or 1
     expected = tuple(total * size / whole for size in sizes)
     tested = [(n, e) for n, e, size in zip(units, expected, sizes, strict=True) if size > 0]
     if len(tested) < 2 or min(e for _, e in tested) < LEAST_EXPECTED:

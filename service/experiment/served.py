@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import mul
 from typing import Any, Protocol
 
 from service.experiment.assignment import NOTHING, LayerSlots, arm_sizes, unit_of
@@ -132,7 +133,8 @@ def percent_now(slots: LayerSlots, experiment: Experiment, now_s: float) -> floa
 def _tally(slots: LayerSlots, experiment: Experiment) -> Tally:
     """An empty tally. The definition is what decides who gets which arm of those who are in."""
     names = tuple(arm_id(experiment, arm) for arm in experiment.arms)
-    sizes = arm_sizes(experiment.arms)
+    running = [arm.stopped is None for arm in experiment.arms]
+    sizes = tuple(map(mul, arm_sizes(experiment.arms), running))
     seed = experiment.seed or experiment.name
     definition = (slots.salt, slots.unit, slots.hash_name, slots.slice_s, seed, names, sizes)
     return Tally(definition, names, sizes, [0] * len(names))

@@ -45,8 +45,8 @@ class Snapshot:
     layers: tuple[LayerSlots, ...] = field(repr=False)
     # choice of each layer -> treatment
     treatments: Mapping[Choice, Treatment] = field(repr=False)
-    # user id -> layer -> arm
-    forced: Mapping[str, Mapping[str, ArmSlots]] = field(repr=False)
+    # user id -> layer -> arm, None where that is stopped
+    forced: Mapping[str, Mapping[str, ArmSlots | None]] = field(repr=False)
 
     @cached_property
     def context_units(self) -> frozenset[str]:
@@ -178,7 +178,10 @@ def check_plan(plan: Plan, version: int, models: Models) -> Checked:
     findings = agree(plan)
     compiler = Compiler(plan, models)
     treatments = {} if errors(findings) else compiler.compile_all()
-    found = tuple(sorted(findings + compiler.findings, key=lambda f: f.severity != "error"))
+    findings += compiler.findings
+    if not errors(findings):
+        findings += compiler.doubts()
+    found = tuple(sorted(findings, key=lambda f: f.severity != "error"))
     if errors(found):
         return Checked(found, None)
     return Checked(found, _snapshot(plan, version, treatments))
@@ -197,7 +200,7 @@ def _snapshot(plan: Plan, version: int, treatments: Mapping[Choice, Treatment]) 
     layers = tuple(map(layer_slots, plan.layers))
     by_name = {layer.name: layer for layer in layers}
     forced = {
-        user: {name: by_name[name].arms[arm] for name, arm in entries.items()}
+        user: {name: by_name[name].arms.get(arm) for name, arm in entries.items()}
         for user, entries in plan.force.items()
     }
     snapshot = Snapshot(

@@ -24,7 +24,7 @@ def arm_id(experiment: Experiment, arm: Arm) -> str:
 
 def variants(arm: Arm) -> int:
     """How many treatments an arm has: two for each perturbed param, up and down."""
-    return 1 << len(arm.set.perturb)
+    return 1 << len(arm.applied.perturb)
 
 
 def let_name(key: str) -> str:
@@ -52,6 +52,6 @@ def ladder_models(plan: Plan) -> Iterator[tuple[Path, str]]:
 
 def model_refs(plan: Plan) -> list[ModelRef]:
     """Every model that the plan names, once; the references must be well formed."""
-    texts = [plan.model, *(a.set.model for _, _, _, a in arms(plan) if a.set.model)]
+    texts = [plan.model, *(a.applied.model for _, _, _, a in arms(plan) if a.applied.model)]
     texts += [text for _, text in ladder_models(plan)]
     return [ModelRef.parse(text) for text in dict.fromkeys(texts)]
