@@ -10,10 +10,10 @@ from importlib.metadata import entry_points
 
 import typer
 
-from service.commands import console, doctor, features, models, plan, serve
+from service.commands import console, doctor, experiments, features, models, plan, serve
 
 GROUP = "finerank.commands"
-_ROOMS = (serve, doctor, plan, features, models)
+_ROOMS = (serve, doctor, plan, features, models, experiments)
 
 
 def build_cli() -> typer.Typer:
