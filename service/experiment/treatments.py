@@ -14,6 +14,7 @@ from service.contract.golden import Golden
 from service.contract.manifest import Manifest
 from service.contract.repository import ModelRef
 from service.experiment.document import Plan
+from service.experiment.doubts import Surveyor
 from service.experiment.dry_run import first_invalid_row
 from service.experiment.effects import Choice, Effect, count_effects, effects, own_effects
 from service.experiment.findings import Finding, pointer
@@ -73,6 +74,10 @@ class Compiler:
     _packages: dict[str, "_Package | None"] = field(default_factory=dict)
     _used: dict[_Key, frozenset[str]] = field(default_factory=dict)
     _formulas: dict[_Key, Formula | None] = field(default_factory=dict)
+    _surveyor: Surveyor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._surveyor = Surveyor(self.plan)
 
     def compile_all(self) -> dict[Choice, Treatment]:
         """Every treatment by choice; what failed is missing and reported."""
@@ -87,6 +92,10 @@ class Compiler:
             return {}
         compiled = {choice: self._compile(effect) for choice, effect in effects(self.plan)}
         return {choice: t for choice, t in compiled.items() if t is not None}
+
+    def doubts(self) -> list[Finding]:
+        """Warnings about what was compiled, over the observed ranges of the models."""
+        return self._surveyor.findings()
 
     def _compile(self, effect: Effect) -> Treatment | None:
         """The treatment of an effect, with the lighter ones its requests may get instead."""
@@ -107,6 +116,7 @@ class Compiler:
         formula = None if package is None else self._formula(effect, package)
         if package is None or formula is None:
             return None
+        self._surveyor.note(effect, package.id, package.manifest, package.golden)
         return Treatment(
             formula_name=effect.formula,
             formula=formula,

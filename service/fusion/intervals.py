@@ -35,7 +35,7 @@ Kind = Literal["invalid", "remote", "sign", "constant", "branch", "idle"]
 class Doubt:
     """Something about a formula that is legal and looks wrong.
 
-    `kind`: "invalid" (may have no value), "remote" (the same, but only next to 0, where no head is),
+    `kind`: "invalid" (may have no value), "remote" (the same, only next to 0, where no head is),
     "sign" (a factor that may be ≤ 0), "constant" (a term that is always the same), "branch" (never
     taken), "idle" (never changes the order).
     """
@@ -47,11 +47,15 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Survey:
-    """`range` holds every finite score; `matter`: the params that can change the order."""
+    """`range` holds every finite score.
+
+    `matter`: the params that can change the order. `idle`: those in a doubt of that kind.
+    """
 
     range: Range
     doubts: tuple[Doubt, ...]
     matter: frozenset[str]
+    idle: frozenset[str]
 
 
 def survey(
@@ -83,7 +87,7 @@ def survey(
     life.visit(root)
     doubts = [*now.doubts, *_signs(root, now.ranges, heads), *life.doubts]
     once = {(doubt.kind, doubt.place): doubt for doubt in reversed(doubts)}
-    return Survey(score, tuple(reversed(once.values())), frozenset(life.matter))
+    return Survey(score, tuple(reversed(once.values())), frozenset(life.matter), frozenset(life.idle))
 
 
 @dataclass
@@ -191,6 +195,7 @@ class _Life:
     ranges: Mapping[int, Range]
     doubts: list[Doubt] = field(default_factory=list)
     matter: set[str] = field(default_factory=set)
+    idle: set[str] = field(default_factory=set)
 
     def visit(self, root: Placed) -> None:
         if not root.differs:
@@ -266,6 +271,7 @@ class _Life:
                 what = "scales every score alike"
             else:
                 continue
+            self.idle |= term.params
             yield Doubt("idle", f"{_text(term)} {what}: the order never depends on it", term.place)
 
     def _doubt(self, kind: Kind, node: Placed, message: str) -> None:
