@@ -13,7 +13,7 @@ from service.fusion.tree import UNARY_MINUS, Call, Node, Number
 
 Mode = Literal["product", "sum", "single"]
 
-RECOMPOSES_WITHIN = 1e-6  # relative
+RECOMPOSES_WITHIN = 1e-6  # relative: scores may all be tiny
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ def explanations(
 
 
 def _recompose(mode: Mode, terms: list[float], score: float) -> bool:
-    total = math.prod(terms) if mode == "product" else sum(terms)
-    least = 0.0 if mode == "product" else RECOMPOSES_WITHIN
-    return math.isclose(total, score, rel_tol=RECOMPOSES_WITHIN, abs_tol=least)
+    total = math.prod(terms) if mode == "product" else math.fsum(terms)
+    return math.isclose(total, score, rel_tol=RECOMPOSES_WITHIN)
 
 
 def _product(texts: Sequence[str], terms: list[float], score: float) -> Explanation:

@@ -1,12 +1,17 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, seed, settings
+from hypothesis import strategies as st
 
 from service.fusion import compile_formula
 from service.fusion.explain import decompose
 from service.fusion.parser import parse
+from service.fusion.tree import UNARY_MINUS, Call, Name, Number
+from tests.fusion import trees
+from tests.fusion.reference import Reference
 from tests.fusion.test_compiler import LIMITS, cases, compile_case
 
 HEADS = ("ctr", "vcr", "like", "report")
@@ -109,6 +114,12 @@ def test_a_single_term_is_the_score():
     assert [(t.text, t.value, t.contribution) for t in told.terms] == [("max(ctr, vcr)", 0.7, 0.7)]
 
 
+def test_a_tiny_sum_is_not_said_to_be_what_its_terms_do_not_add_up_to():
+    # 1e-12 is lost beside 1e5: the score is 0, the terms say 1e-12.
+    told = explain("1e5 + ctr - 1e5", ctr=1e-12)
+    assert (told.mode, told.score) == ("single", 0.0)
+
+
 def test_terms_that_rounding_keeps_from_recomposing_are_not_shown():
     # 1 / 1e-310 is too large for float64, 1e-310 / 1e-310 is not.
     told = explain("ctr / vcr", ctr=1e-310, vcr=1e-310)
@@ -145,3 +156,114 @@ def test_explanations_recompose_to_the_scores_of_random_formulas(case):
             assert shares == [None] * len(shares)
         else:
             assert shares == values
+
+
+_ROWS = 6
+_PHASES = (Phase.generate, Phase.shrink)
+_INNER = trees.numbers(trees.GLOBALS, depth=2)
+_PLACES = (0.0, 0.5, 1.0, 7.0, 30.0)
+
+
+def _chain(signs, part):
+    """2 to 5 parts joined by signs, grouped to the left or to the right."""
+
+    def joined(drawn):
+        first, rest, to_the_left = drawn
+        tree = first
+        for sign, node in rest:
+            tree = Call(sign, (tree, node) if to_the_left else (node, tree))
+        return tree
+
+    rest = st.lists(st.tuples(st.sampled_from(signs), part), min_size=1, max_size=4)
+    return st.tuples(part, rest, st.booleans()).map(joined)
+
+
+def _power():
+    weights = st.sampled_from(("a", "b")).map(Name) | st.sampled_from((0.3, 1.5, 2.0)).map(Number)
+    bases = _INNER | st.sampled_from(trees.HEADS).map(Name)
+    return st.tuples(bases, weights).map(lambda pair: Call("^", pair))
+
+
+def _across():
+    names = st.sampled_from(("rank", "minmax", "zscore"))
+    return st.tuples(names, _INNER).map(lambda call: Call(call[0], (call[1],))) | _INNER.map(
+        lambda x: Call("rrf", (x, Number(60.0)))
+    )
+
+
+def _piecewise():
+    def built(drawn):
+        x, places, heights = drawn
+        knots = [v for point in zip(sorted(places), heights, strict=False) for v in point]
+        return Call("piecewise", (x, *map(Number, knots)))
+
+    points = st.lists(st.sampled_from(_PLACES), min_size=2, max_size=4, unique=True)
+    heights = st.lists(st.floats(0, 3), min_size=4, max_size=4)
+    return st.tuples(_INNER, points, heights).map(built)
+
+
+_PRODUCT, _SUM = _chain(("*", "/"), _INNER | _power()), _chain(("+", "-"), _INNER)
+_PART = st.one_of(_PRODUCT, _SUM, _power(), _across(), _piecewise())
+SHAPES = {
+    "products": _PRODUCT,
+    "sums": _SUM,
+    "sums of products": _chain(("+", "-"), _PRODUCT),
+    "products of sums": _chain(("*", "/"), _SUM),
+    "nested": _chain(("*", "/", "+", "-", "^"), _PART),
+    "negated": (_PRODUCT | _SUM).map(lambda x: Call(UNARY_MINUS, (x,))),
+    "set functions": _chain(("*", "+", "-"), _across() | _INNER),
+    "piecewise": _chain(("*", "/", "+"), _piecewise() | _power()),
+}
+
+
+def check_shape(shape, formulas):
+    """Explain at least so many different formulas of a shape, and check what recomposes."""
+    seen: dict[str, Counter] = {}
+
+    @seed(0)
+    @settings(LIMITS, max_examples=3 * formulas // 2, database=None, phases=_PHASES)
+    @given(SHAPES[shape], st.randoms(use_true_random=False))
+    def check(tree, random):
+        columns = {
+            name: [random.random() for _ in range(_ROWS)]
+            for name in (*trees.HEADS, *trees.ATTRIBUTES)
+        }
+        scalars = {name: float(random.randrange(24)) for name in trees.SCALARS}
+        params = {name: 2 * random.random() for name in trees.PARAMS}
+        formula = compile_case(tree, Reference(columns, _ROWS, scalars, params))
+        arrays = {name: np.array(values) for name, values in columns.items()}
+        scores = formula(arrays, scalars, rows=_ROWS)
+        told = formula.explain(arrays, scalars, rows=_ROWS)
+        modes = seen.setdefault(str(tree), Counter())
+        for explanation, value, valid in zip(told, scores.values, scores.valid, strict=True):
+            if not valid:
+                continue
+            assert explanation.score == value
+            shares = [term.contribution for term in explanation.terms]
+            modes[explanation.mode] += 1
+            if explanation.mode != "product":
+                assert math.isclose(math.fsum(shares), value, rel_tol=1e-6)
+            elif value > 0:
+                assert math.isclose(math.exp(math.fsum(shares)), value, rel_tol=1e-6)
+            else:
+                factors = math.prod(term.value for term in explanation.terms)
+                assert math.isclose(factors, value, rel_tol=1e-6)
+                assert shares == [None] * len(shares)
+
+    check()
+    explained = [modes for modes in seen.values() if modes]
+    assert len(seen) >= formulas
+    assert len(explained) >= 0.5 * formulas
+    assert sum(modes.keys() != {"single"} for modes in explained) >= 0.6 * len(explained)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_contributions_recompose_to_the_scores_of_random_formulas_of_every_shape(shape):
+    check_shape(shape, 125)  # 1,000 together
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_contributions_recompose_to_the_scores_of_1000_random_formulas_of_each_shape(shape):
+    check_shape(shape, 1000)
