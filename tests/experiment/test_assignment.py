@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from service.experiment.assignment import arm_limits, layer_slots, unit_of
 from service.experiment.document import Layer
-from service.experiment.hashes import bucket
+from service.experiment.hashes import bucket, growthbook
 
 USERS = [str(n) for n in range(100_000)]
 CERTAIN = 0.999  # quantile of χ²; the ids are fixed, so a pass is a pass for ever
@@ -131,6 +131,42 @@ def test_a_slot_belongs_to_the_first_arm_whose_cumulative_share_is_above_it(
     assert slot * total < 10_000 * sum(shares[: arm + 1])
     assert arm == 0 or slot * total >= 10_000 * sum(shares[:arm])
     assert shares[arm] > 0
+
+
+def growthbook_variation(slot: int, weights: list[float], coverage: float) -> int:
+    """`getBucketRanges` and `chooseVariation` of the GrowthBook SDKs; -1 is none."""
+    start = 0.0
+    for place, weight in enumerate(weights):
+        if start <= slot / 10_000 < start + coverage * weight:
+            return place
+        start += weight
+    return -1
+
+
+@pytest.mark.parametrize(
+    ("weights", "coverage", "ranges"),
+    [  # of "getBucketRange" in GrowthBook's cases.json
+        ([0.5, 0.5], 1.0, None),
+        ([0.25] * 4, 1.0, None),
+        ([0.2, 0.3, 0.5], 1.0, None),
+        ([0.5, 0.5], 0.5, [[0, 2499], [5000, 7499]]),
+        ([0.2, 0.3, 0.5], 0.2, [[0, 399], [2000, 2599], [5000, 5999]]),
+    ],
+)
+def test_a_growthbook_layer_gives_the_variation_of_growthbook(weights, coverage, ranges):
+    arms = [
+        {"name": f"v{i}", **({"share": w} if ranges is None else {"slots": [ranges[i]]})}
+        for i, w in enumerate(weights)
+    ]
+    document = {"name": "e", "buckets": [[0, 9999]], "arms": arms, "seed": "my-test"}
+    slots = layer_slots(
+        Layer.model_validate_json(
+            json.dumps({"name": "l", "salt": "s", "hash": "growthbook", "experiments": [document]})
+        )
+    )
+    for user in USERS[:3_000]:
+        theirs = growthbook_variation(growthbook("my-test", user, 2), weights, coverage)
+        assert slots.choose(user)[1] == theirs + 1
 
 
 def test_units_are_user_request_or_a_context_value():
