@@ -3,6 +3,11 @@
 What is wrong with a single cell was refused already when the log was read (`training.data.typed`).
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,62 +15,100 @@ from training.config.run import RunConfig
 from training.config.task import Task
 from training.data.days import Days
 from training.data.errors import DataError
-from training.data.log import Log
+from training.data.log import Log, Origin
 from training.dataset import label_and_space
 from training.scores import criterion, head_metrics, log_slices
 
 
-def require_trainable(config: RunConfig, log: Log, train: Log, valid: Log) -> None:
-    """Check the rows that a run learns from and those that it is measured on.
+def require_trainable(config: RunConfig, train: Log, has: Sequence[int]) -> None:
+    """Check rows to learn from.
 
     Args:
-        log: all that was read; `train`, `valid`: its rows of the run's days.
+        has: the days of the whole log, of which `train` holds some.
 
     Raises:
-        DataError: no rows to learn from; a validation day without rows; a label with one value
-            only; a slice or criterion that nothing here can measure.
+        DataError: no rows; a label with one value only.
     """
-    _require_rows(log, train, config.data.train_days, "training")
-    _require_rows(log, valid, config.data.validate_days, "validation")
+    require_rows(train.rows > 0, config.data.train_days, "training", has)
+    for task in config.tasks:
+        _require_varying(task, train, "training")
+
+
+def require_measurable(config: RunConfig, valid: Log, has: Sequence[int]) -> None:
+    """Check rows to be measured on.
+
+    Raises:
+        DataError: a validation day without rows; a label with one value only; a slice or criterion
+            that nothing here can measure.
+    """
+    require_rows(valid.rows > 0, config.data.validate_days, "validation", has)
     _require_bounds(valid, config.data.validate_days)
-    for what, part, tasks in (
-        ("training", train, config.tasks),
-        ("validation", valid, config.heads),
-    ):
-        for task in tasks:
-            _require_varying(task, part, what)
+    for task in config.heads:
+        _require_varying(task, valid, "validation")
     _require_measured(config, valid)
 
 
-def _require_rows(log: Log, part: Log, days: Days, what: str) -> None:
-    if not part.rows:
-        has = _days_of(log) if log.rows else "nothing"
-        raise DataError(f"{what} days {days}: the log has no row of them (it has: {has})")
+def require_rows(there: bool, days: Days, what: str, has: Sequence[int]) -> None:
+    """Check that the log has rows of these days.
+
+    Raises:
+        DataError: it has none; the sentence says which days it has.
+    """
+    if not there:
+        raise DataError(f"{what} days {days}: the log has no row of them (it has: {_said(has)})")
 
 
 def _require_bounds(valid: Log, days: Days) -> None:
     """A log that ends too early would be measured on fewer days than was asked for."""
     for day in {days.first, days.last} - {Days().first, Days().last}:
         if not (valid.day == day).any():
-            has = _days_of(valid)
+            has = _said(np.unique(valid.day).tolist())
             raise DataError(f"validation days {days}: the log has no row of {day} (it has: {has})")
 
 
-def _days_of(log: Log) -> str:
-    days = np.unique(log.day).tolist()
-    return ", ".join(map(str, days)) if len(days) <= 4 else f"{days[0]} … {days[-1]}"
+def _said(days: Sequence[int]) -> str:
+    if len(days) > 4:
+        return f"{days[0]} … {days[-1]}"
+    return ", ".join(map(str, days)) or "nothing"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How many known labels a task has in its space, and their range (nan without any)."""
+
+    rows: int = 0
+    least: float = math.nan
+    most: float = math.nan
+
+    @classmethod
+    def of(cls, labels: NDArray[np.float32]) -> Self:
+        if not len(labels):
+            return cls()
+        return cls(len(labels), float(labels.min()), float(labels.max()))
+
+    def plus(self, other: "Spread") -> "Spread":
+        least, most = np.fmin(self.least, other.least), np.fmax(self.most, other.most)
+        return Spread(self.rows + other.rows, float(least), float(most))
+
+
+def require_spread(task: Task, spread: Spread, origin: Origin, what: str) -> None:
+    """Check that a label varies.
+
+    Raises:
+        DataError: it does not: there is nothing to learn or to measure.
+    """
+    if spread.least < spread.most:
+        return
+    found = f"is {spread.least:g} in all {spread.rows:,}" if spread.rows else "is known in none"
+    raise DataError(
+        f"task {task.name}: {origin.column(task.label)} {found} of the {what} rows"
+        f" in space {task.space!r}: nothing to {'learn' if what == 'training' else 'measure'}"
+    )
 
 
 def _require_varying(task: Task, log: Log, what: str) -> None:
     label, inside = label_and_space(task, log)
-    values: NDArray[np.float32] = label[inside]
-    if len(values) and values.min() < values.max():
-        return
-    found = f"is {values[0]:g} in all {len(values):,}" if len(values) else "is known in none"
-    raise DataError(
-        f"task {task.name}: {log.origin.column(task.label)} {found} of the {what} rows"
-        f" in space {task.space!r}: nothing to {'learn' if what == 'training' else 'measure'}"
-    )
+    require_spread(task, Spread.of(label[inside]), log.origin, what)
 
 
 def _require_measured(config: RunConfig, valid: Log) -> None:

@@ -45,6 +45,12 @@ class Dataset:
         inputs = {name: block.to(device) for name, block in self.inputs.items()}
         return Dataset(inputs, self.labels.to(device), self.spaces.to(device))
 
+    def thinned(self, rows: int) -> "Dataset":
+        """At most so many rows, evenly spread over all."""
+        if len(self) <= rows:
+            return self
+        return self.take(torch.arange(rows) * len(self) // rows)
+
     @property
     def bytes(self) -> int:
         return sum(t.nbytes for t in (*self.inputs.values(), self.labels, self.spaces))

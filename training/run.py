@@ -17,7 +17,6 @@ from service.contract.features import FeatureSchema
 from service.contract.heads import Calibration
 from training.calibration.fit import fit_calibrations, install
 from training.checkpoint import Position
-from training.checks import require_trainable
 from training.config.run import RunConfig
 from training.data.days import Days
 from training.data.log import Log, Reader
@@ -26,6 +25,7 @@ from training.export import export_graph
 from training.export_int8 import Judged, export_int8
 from training.golden_rows import golden_rows
 from training.loop import Judge, fit, predict, start_at_base_rates
+from training.material import Part, material_of
 from training.objective import Objective
 from training.progress import TerminalWatcher
 from training.publish import Finished, git_commit, publish
@@ -37,6 +37,9 @@ from training.report.of_run import Measured, measure, recording, report_run
 from training.scores import binary_labels, criterion, head_metrics, log_slices
 from training.team import ALONE, Team, joined
 
+# Means, deviations and base rates are taken from so many rows, evenly spread, where there are more.
+FIT_ROWS = 10_000_000
+
 
 @dataclass(frozen=True)
 class Places:
@@ -44,7 +47,7 @@ class Places:
 
     data: Path
     models: Path
-    runs: Path  # checkpoints: <runs>/<name>/
+    runs: Path  # checkpoints and shards: <runs>/<name>/
 
 
 @dataclass(frozen=True)
@@ -134,18 +137,13 @@ def learn(
 ) -> Learned:
     """Search on the training days; with `refit`, train again on all days for the epochs found."""
     with console.status("reading the log"):
-        log = reader.read(places.data)
-        train = log.of(config.data.train_days)
-        valid = log.of(config.data.validate_days)
-        require_trainable(config, log, train, valid)
-        schema = reader.features(train)
-        data = build_dataset(schema, config.tasks, train)
-        held_out = build_dataset(schema, config.tasks, valid)
-    console.print(f"{train.rows:,} rows train, {valid.rows:,} validate", highlight=False)
+        shards = places.runs / config.name / "shards"
+        material = material_of(config, reader, places.data, shards, team)
+        part, valid = material.part(config.data.train_days), material.valid
+        held_out = build_dataset(part.schema, config.tasks, valid)
+    console.print(f"{len(part.data):,} rows train, {valid.rows:,} validate", highlight=False)
     judge = _judge(config, valid, held_out)
-    ranker, found = _fit(
-        config, schema, data, places, console, judge, team, train_further=train_further
-    )
+    ranker, found = _fit(config, part, places, console, judge, team, train_further=train_further)
     with console.status("measuring"):
         calibrations = fit_calibrations(
             config.tasks,
@@ -157,19 +155,21 @@ def learn(
         install(ranker.readouts, calibrations)
         predictions = predict_heads(ranker, config, held_out)
         measured = measure(
-            config, schema, ranker, predictions, data=data, validation=valid, held_out=held_out
+            config,
+            part.schema,
+            ranker,
+            predictions,
+            data=part.data,
+            validation=valid,
+            held_out=held_out,
         )
-    trained_on = train
     if config.train.refit and train_further:
         everything = Days(config.data.train_days.first, config.data.validate_days.last)
-        trained_on = log.of(everything)
-        schema = reader.features(trained_on)
-        data = build_dataset(schema, config.tasks, trained_on)
-        held_out = build_dataset(schema, config.tasks, valid)
+        part = material.part(everything)
+        held_out = build_dataset(part.schema, config.tasks, valid)
         ranker, _ = _fit(
             config,
-            schema,
-            data,
+            part,
             places,
             console,
             lambda _: (0.0, {}),
@@ -179,14 +179,14 @@ def learn(
         install(ranker.readouts, calibrations)
     return Learned(
         ranker=ranker,
-        schema=schema,
+        schema=part.schema,
         validation=valid,
         held_out=held_out,
         epochs=found.best_epoch,
         metrics=found.history[found.best_epoch - 1],
         measured=measured,
-        days=(int(trained_on.day.min()), int(trained_on.day.max())),
-        rows=trained_on.rows,
+        days=part.days,
+        rows=len(part.data),
         calibrations={name: c.record for name, c in calibrations.items()},
     )
 
@@ -219,8 +219,7 @@ def finish(config: RunConfig, reader: Reader, places: Places, learned: Learned) 
 
 def _fit(
     config: RunConfig,
-    schema: FeatureSchema,
-    data: Dataset,
+    part: Part,
     places: Places,
     console: Console,
     judge: Judge,
@@ -230,9 +229,10 @@ def _fit(
     train_further: bool = True,
 ) -> tuple[Ranker, Position]:
     torch.manual_seed(config.train.seed)
-    ranker = build_ranker(schema, config.model, config.tasks)
-    ranker.embedding.fit({name: block.numpy() for name, block in data.inputs.items()})
-    start_at_base_rates(ranker, config.tasks, data)
+    ranker = build_ranker(part.schema, config.model, config.tasks)
+    sample = part.data.thinned(FIT_ROWS)
+    ranker.embedding.fit({name: block.numpy() for name, block in sample.inputs.items()})
+    start_at_base_rates(ranker, config.tasks, sample)
     what = "search" if stop_after is None else "refit"
     checkpoint = places.runs / config.name / f"{what}.safetensors"
     resumed = checkpoint.exists()
@@ -247,7 +247,7 @@ def _fit(
     ):
         position = fit(
             ranker,
-            data,
+            part.data,
             config,
             judge=judge,
             watcher=watcher,

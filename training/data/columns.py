@@ -1,13 +1,16 @@
 """Any CSV or Parquet log through a [columns] mapping: its files, and who, what and when."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from training.data.config import ColumnsConfig
 from training.data.errors import DataError
-from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Table, Tables, read_table
+from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Source, Table, Tables, read_table
 from training.data.typed import as_days, days_of, ids_of, times_of, with_ids
 
 
@@ -28,6 +31,35 @@ def load(directory: Path, mapping: ColumnsConfig) -> Tables:
     )
 
 
+def load_pieces(directory: Path, *, mapping: ColumnsConfig, rows: int) -> Iterator[Tables]:
+    """The same log, at most `rows` rows of it at a time; the side tables stay in memory.
+
+    Raises:
+        DataError: as `load` does, or a log file that is not Parquet.
+    """
+    beside = [name for name in (mapping.users, mapping.items) if name is not None]
+    paths = log_files(directory, mapping.files, beside)
+    users = _side(directory, mapping.users, mapping.user)
+    items = _side(directory, mapping.items, mapping.item)
+    files = tuple((path.name, _parquet(path).metadata.num_rows) for path in paths)
+    skipped = 0
+    for path in paths:
+        for batch in _parquet(path).iter_batches(batch_size=rows):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            log = with_keys(Table(Source(files, skipped), frame), mapping)
+            skipped += len(frame)
+            yield Tables(log, users, items)
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as err:
+        said = str(err).splitlines()[0]
+        raise DataError(f"{path} cannot be read in pieces, as Parquet can: {said}") from err
+
+
 def log_files(directory: Path, patterns: tuple[str, ...], beside: list[str]) -> list[Path]:
     """The files that the patterns name: patterns in their order, the files of one in name order."""
     found: dict[Path, None] = {}
@@ -41,9 +73,10 @@ def log_files(directory: Path, patterns: tuple[str, ...], beside: list[str]) -> 
 
 def with_keys(table: Table, mapping: ColumnsConfig) -> Table:
     """The log with @row, @day, @user, @item and @order."""
-    rows = pl.int_range(len(table.frame), dtype=pl.Int64, eager=True)
-    lengths = [length for _, length in table.source.files]
-    order, days = rows, pl.Series(np.repeat(np.arange(1, len(lengths) + 1), lengths))
+    first = table.source.skipped
+    rows = pl.int_range(first, first + len(table.frame), dtype=pl.Int64, eager=True)
+    ends = np.cumsum([length for _, length in table.source.files])
+    order, days = rows, pl.Series(1 + np.searchsorted(ends, rows.to_numpy(), side="right"))
     if mapping.time is not None:
         order = times_of(table.column(mapping.time), table.source, mapping.time)
         local = (order + int(mapping.utc_offset_h * 3_600_000)).cast(pl.Datetime("ms"))

@@ -31,6 +31,9 @@ class DataConfig(_Strict):
     train: DaysText
     validate_: Annotated[DaysText, Field(alias="validate")]
     include_random: bool = False  # kuairand: also read log_random_*.csv
+    # columns: hold so many rows at once, and keep the encoded training rows on disk. For logs
+    # larger than memory: Parquet, history as columns; the validation days are held as a whole.
+    rows_at_once: Annotated[int, Field(ge=1)] | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -1,6 +1,6 @@
 """The log as training sees it: one row an impression, raw values by side, labels and spaces."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class Origin:
         column = self.columns.get(label, label)
         if self.source is None:
             return f"column {column!r}, row {row}"
-        file, row_there = self.source.place(row)
+        file, row_there = self.source.whole.place(row)  # the log's rows, not the frame's
         return f"{file}, column {column!r}, row {row_there}"
 
     def column(self, label: str) -> str:
@@ -60,6 +60,29 @@ class Log:
     def of(self, days: Days) -> "Log":
         """The impressions of those days, in the same order."""
         return self.take(np.flatnonzero(days.contains(self.day)))
+
+    @classmethod
+    def of_pieces(cls, pieces: Sequence["Log"]) -> "Log":
+        """One log of its pieces, of which there is at least one."""
+
+        def joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+            return np.concatenate(list(arrays))
+
+        first = pieces[0]
+        return replace(
+            first,
+            row=joined(p.row for p in pieces),
+            day=joined(p.day for p in pieces),
+            user_id=joined(p.user_id for p in pieces),
+            item_id=joined(p.item_id for p in pieces),
+            columns={
+                side: {name: joined(p.columns[side][name] for p in pieces) for name in columns}
+                for side, columns in first.columns.items()
+            },
+            labels={name: joined(p.labels[name] for p in pieces) for name in first.labels},
+            spaces={name: joined(p.spaces[name] for p in pieces) for name in first.spaces},
+            origin=replace(first.origin, source=first.origin.source and first.origin.source.whole),
+        )
 
     def take(self, index: NDArray[np.int64]) -> "Log":
         """The impressions at these positions."""

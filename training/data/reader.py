@@ -17,7 +17,8 @@ from training.data.errors import DataError
 from training.data.layout import Own, place_all
 from training.data.log import Log, Record
 from training.data.schema import schema_of
-from training.data.tables import DAY, ITEM, ROW, USER, Tables
+from training.data.seen import Seen
+from training.data.tables import DAY, ITEM, ROW, USER, Tables, newest
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +29,39 @@ class TableReader:
     mapping: ColumnsConfig
     history: HistoryConfig
     chosen: FeaturesConfig
+    load_pieces: Callable[[Path], Iterator[Tables]] | None = None  # of a log larger than memory
 
     def read(self, directory: Path, days: Days | None = None) -> Log:
-        log = log_of(assemble(self.load(directory), self.mapping), self.history, self.chosen)
-        return log if days is None else log.of(days)
+        if self.load_pieces is None:
+            log = log_of(assemble(self.load(directory), self.mapping), self.history, self.chosen)
+            return log if days is None else log.of(days)
+        pieces = (log if days is None else log.of(days) for log in self.pieces(directory))
+        first = next(pieces)
+        return Log.of_pieces([first, *(log for log in pieces if log.rows)])
+
+    def pieces(self, directory: Path) -> Iterator[Log]:
+        """The same impressions, `rows_at_once` of them at a time."""
+        assert self.load_pieces is not None, "the configuration names rows_at_once"
+        for tables in self.load_pieces(directory):
+            yield log_of(assemble(tables, self.mapping), self.history, self.chosen)
 
     def features(self, log: Log) -> FeatureSchema:
-        return schema_of(log, self.mapping, self.history, self.chosen)
+        return self.features_seen(self.seen(log))
+
+    def seen(self, log: Log) -> Seen:
+        """What `features` takes from these rows; pieces of a log add up."""
+        return Seen.of(log, self.mapping)
+
+    def features_seen(self, seen: Seen) -> FeatureSchema:
+        """The schema of all rows that were seen."""
+        return schema_of(seen, self.mapping, self.history, self.chosen)
 
     def records(self, directory: Path, as_of: int) -> tuple[Iterator[Record], Iterator[Record]]:
-        assembled = assemble(self.load(directory), self.mapping)
+        if self.load_pieces is None:
+            tables = self.load(directory)
+        else:
+            tables = newest(self.load_pieces(directory), as_of)
+        assembled = assemble(tables, self.mapping)
         _require_begun(assembled, directory, as_of)
         users, items = (
             records.of_side(side, assembled, self.history, self.chosen, as_of)

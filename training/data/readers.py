@@ -31,6 +31,8 @@ def reader_of(
         raise DataError(
             f"reader {data.reader!r}: [columns] belongs to reader 'columns', and only to it"
         )
+    if data.rows_at_once is not None:
+        _require_streamable(data, history)
     chosen = features or FeaturesConfig()
     match data.reader:
         case "kuairand":
@@ -46,4 +48,19 @@ def reader_of(
         case "columns":
             assert columns_config is not None
             load = partial(columns.load, mapping=columns_config)
-            return TableReader(load, columns_config, history or HistoryConfig(), chosen)
+            pieces = None
+            if data.rows_at_once is not None:
+                pieces = partial(
+                    columns.load_pieces, mapping=columns_config, rows=data.rows_at_once
+                )
+            return TableReader(load, columns_config, history or HistoryConfig(), chosen, pieces)
+
+
+def _require_streamable(data: DataConfig, history: HistoryConfig | None) -> None:
+    if data.reader != "columns":
+        raise DataError(f"reader {data.reader!r}: rows_at_once is for reader 'columns'")
+    if history is not None and (history.rates or history.recent):
+        raise DataError(
+            "[data] rows_at_once: [history] needs the whole log at once; write it into the log, as"
+            " columns"
+        )

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from service.contract.features import (
     Attribute,
@@ -20,18 +19,18 @@ from service.contract.features import (
 from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig, HistoryConfig
 from training.data.errors import DataError
 from training.data.layout import place
-from training.data.log import Log
+from training.data.seen import NUMBERS, Seen
 
 
 def schema_of(
-    log: Log, mapping: ColumnsConfig, history: HistoryConfig, chosen: FeaturesConfig
+    seen: Seen, mapping: ColumnsConfig, history: HistoryConfig, chosen: FeaturesConfig
 ) -> FeatureSchema:
     """The schema of the mapped columns, then of history, less what `chosen` excludes.
 
     Raises:
         DataError: an unknown name in `chosen`, or a numeric feature without a single value.
     """
-    features: list[Feature] = [_feature(f, log, chosen) for f in mapping.features]
+    features: list[Feature] = [_feature(f, seen, chosen) for f in mapping.features]
     for recent in history.recent:
         shares = mapping.item_id_feature
         if shares is None:
@@ -58,16 +57,15 @@ def schema_of(
             raise DataError(f"{feature.name} shares the ids of {shares}: exclude both or neither")
     return FeatureSchema(
         features=kept,
-        attributes=tuple(_attributes(log, mapping)),
+        attributes=tuple(_attributes(seen, mapping)),
         user_id_feature=_kept(mapping.user_id_feature, names),
         item_id_feature=_kept(mapping.item_id_feature, names),
     )
 
 
-def _feature(column: FeatureColumn, log: Log, chosen: FeaturesConfig) -> Feature:
-    values = log.columns[column.side][column.name]
-    if column.kind in ("numeric", "age_days"):
-        default = column.default if column.default is not None else _median(column.name, values)
+def _feature(column: FeatureColumn, seen: Seen, chosen: FeaturesConfig) -> Feature:
+    if column.kind in NUMBERS:
+        default = _default(column, seen)
         unit = "days" if column.kind == "age_days" else column.unit
         return Numeric(name=column.name, side=column.side, default=float(default), unit=unit)
     ids: dict[str, Any] = {"name": column.name, "side": column.side}
@@ -77,7 +75,7 @@ def _feature(column: FeatureColumn, log: Log, chosen: FeaturesConfig) -> Feature
         ids["hash_buckets"] = column.hash_buckets
     else:
         least = chosen.min_count.get(column.name, column.min_count)
-        ids["vocabulary"] = _vocabulary(values, least)
+        ids["vocabulary"] = _vocabulary(seen.counts[column.name], least)
     match column.kind:
         case "multi":
             return MultiValued(**ids, max_length=column.max_length)
@@ -87,37 +85,34 @@ def _feature(column: FeatureColumn, log: Log, chosen: FeaturesConfig) -> Feature
     return Categorical(**ids, default=absent)
 
 
-def _vocabulary(values: NDArray[np.object_], least: int) -> tuple[str, ...]:
+def _vocabulary(counts: pl.DataFrame, least: int) -> tuple[str, ...]:
     """Values seen at least so often: most frequent first, equals in text order."""
-    series = pl.Series("value", values.tolist(), strict=False)
-    if series.dtype == pl.List:
-        series = series.explode()
-    counts = series.cast(pl.String).drop_nulls().value_counts(name="count")
     kept = counts.filter(pl.col("count") >= least)
     return tuple(kept.sort(["count", "value"], descending=[True, False])["value"])
 
 
-def _attributes(log: Log, mapping: ColumnsConfig) -> Iterable[Attribute]:
+def _attributes(seen: Seen, mapping: ColumnsConfig) -> Iterable[Attribute]:
     for column in mapping.features:
         if column.attribute:
-            values = log.columns["item"][column.name]
-            default = column.default if column.default is not None else _median(column.name, values)
+            numbers = seen.numbers[column.name]
             yield Attribute(
                 name=column.name,
                 unit=column.unit,
-                default=float(default),
-                min=float(np.nanmin(values)),
-                max=float(np.nanmax(values)),
+                default=float(_default(column, seen)),
+                min=numbers.least,
+                max=numbers.most,
             )
 
 
-def _median(name: str, values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    if not len(known):
+def _default(column: FeatureColumn, seen: Seen) -> str | float:
+    if column.default is not None:
+        return column.default
+    numbers = seen.numbers[column.name]
+    if not len(numbers.sample):
         raise DataError(
-            f"feature {name!r} has no value in the training rows, so it needs a default"
+            f"feature {column.name!r} has no value in the training rows, so it needs a default"
         )
-    return round(float(np.median(known)), 5)
+    return round(float(np.median(numbers.sample)), 5)
 
 
 def _kept(name: str | None, names: set[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Raw tables as the files have them: the log and what stands beside it. CSV cells stay text."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,26 @@ ID = "@id"  # of a users or items table
 
 @dataclass(frozen=True)
 class Source:
-    """The files that a frame is read from, one after the other, with their rows."""
+    """The files that a frame is read from, one after the other, with their rows.
+
+    `skipped` rows of them come before the frame's first, where it is a piece of them.
+    """
 
     files: tuple[tuple[str, int], ...]
+    skipped: int = 0
 
     def __str__(self) -> str:
         first = self.files[0][0]
         return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
 
+    @property
+    def whole(self) -> "Source":
+        """All rows of the files."""
+        return Source(self.files)
+
     def place(self, row: int) -> tuple[str, int]:
         """A row of the frame -> its file and the 0-based row in there."""
+        row += self.skipped
         for name, rows in self.files:
             if row < rows:
                 return name, row
@@ -62,6 +73,22 @@ class Tables:
 
     def side(self, side: str) -> Table | None:
         return {"user": self.users, "item": self.items}.get(side)
+
+
+def newest(pieces: Iterable[Tables], as_of: int) -> Tables:
+    """Of all impressions up to a day, each user's and each item's last: what records are made of.
+
+    Their rows are no longer those of the files.
+    """
+    kept: pl.DataFrame | None = None
+    for tables in pieces:
+        frame = tables.log.frame.filter(pl.col(DAY) <= as_of)
+        frame = frame if kept is None else pl.concat([kept, frame], how="vertical_relaxed")
+        last = pl.int_range(pl.len()) == pl.len() - 1
+        frame = frame.sort(DAY, ORDER, ROW)
+        kept = frame.filter(last.over(USER) | last.over(ITEM))
+    assert kept is not None, "a log has a piece"
+    return Tables(Table(tables.log.source.whole, kept), tables.users, tables.items)
 
 
 def read_table(paths: list[Path]) -> Table:

@@ -66,6 +66,14 @@ def test_no_label_and_no_weight_is_an_input(directory: Path) -> None:
     assert {n for side in log.columns.values() for n in side} == {f.name for f in census.FEATURES}
 
 
+def test_the_asker_has_no_features_and_every_person_is_a_candidate(directory: Path) -> None:
+    users, items = reader().records(directory, 3)
+    assert list(users) == [{"id": "census"}]
+    people = list(items)
+    assert len(people) == 101
+    assert people[0].keys() == {"id"} | {feature.name for feature in census.FEATURES}
+
+
 @pytest.mark.parametrize(
     ("column", "wrong"), [("income_50k", "50000"), ("marital_stat", "never married")]
 )

@@ -10,6 +10,7 @@ from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
 from training.data.errors import DataError
 from training.data.log import Log
 from training.data.schema import schema_of
+from training.data.seen import Seen
 
 MAPPING: dict[str, Any] = {
     "user": "uid",
@@ -52,7 +53,10 @@ LOG = Log(
 def schema(history: HistoryConfig | None = None, **chosen: Any) -> Any:
     mapping = ColumnsConfig.model_validate(MAPPING)
     return schema_of(
-        LOG, mapping, history or HistoryConfig(), FeaturesConfig.model_validate(chosen)
+        Seen.of(LOG, mapping),
+        mapping,
+        history or HistoryConfig(),
+        FeaturesConfig.model_validate(chosen),
     )
 
 
@@ -105,6 +109,7 @@ def test_a_choice_that_means_nothing_is_refused(chosen: dict[str, Any], sentence
 
 
 def test_a_number_never_seen_needs_a_default() -> None:
-    empty = LOG.take(np.array([1]))
+    mapping = ColumnsConfig.model_validate(MAPPING)
+    empty = Seen.of(LOG.take(np.array([1])), mapping)
     with pytest.raises(DataError, match="feature 'price' has no value in the training rows"):
-        schema_of(empty, ColumnsConfig.model_validate(MAPPING), HistoryConfig(), FeaturesConfig())
+        schema_of(empty, mapping, HistoryConfig(), FeaturesConfig())
