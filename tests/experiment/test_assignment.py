@@ -133,40 +133,29 @@ def test_a_slot_belongs_to_the_first_arm_whose_cumulative_share_is_above_it(
     assert shares[arm] > 0
 
 
-def growthbook_variation(slot: int, weights: list[float], coverage: float) -> int:
-    """`getBucketRanges` and `chooseVariation` of the GrowthBook SDKs; -1 is none."""
-    start = 0.0
-    for place, weight in enumerate(weights):
-        if start <= slot / 10_000 < start + coverage * weight:
-            return place
-        start += weight
-    return -1
-
-
 @pytest.mark.parametrize(
-    ("weights", "coverage", "ranges"),
-    [  # of "getBucketRange" in GrowthBook's cases.json
-        ([0.5, 0.5], 1.0, None),
-        ([0.25] * 4, 1.0, None),
-        ([0.2, 0.3, 0.5], 1.0, None),
-        ([0.5, 0.5], 0.5, [[0, 2499], [5000, 7499]]),
-        ([0.2, 0.3, 0.5], 0.2, [[0, 399], [2000, 2599], [5000, 5999]]),
+    ("weights", "published"),
+    [  # of "getBucketRange" in the cases.json of GrowthBook's SDKs; the last two cover a part
+        ([1, 1], [(0, 0.5), (0.5, 1)]),
+        ([1, 1, 1, 1], [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]),
+        ([0.2, 0.3, 0.5], [(0, 0.2), (0.2, 0.5), (0.5, 1)]),
+        (None, [(0, 0.25), (0.5, 0.75)]),
+        (None, [(0, 0.04), (0.2, 0.26), (0.5, 0.6)]),
     ],
 )
-def test_a_growthbook_layer_gives_the_variation_of_growthbook(weights, coverage, ranges):
+def test_a_growthbook_layer_gives_the_variation_of_growthbook(weights, published):
+    slots = [[[round(a * 10_000), round(b * 10_000) - 1]] for a, b in published]
     arms = [
-        {"name": f"v{i}", **({"share": w} if ranges is None else {"slots": [ranges[i]]})}
-        for i, w in enumerate(weights)
+        {"name": f"v{i}", **({"slots": slots[i]} if weights is None else {"share": weights[i]})}
+        for i in range(len(published))
     ]
     document = {"name": "e", "buckets": [[0, 9999]], "arms": arms, "seed": "my-test"}
-    slots = layer_slots(
-        Layer.model_validate_json(
-            json.dumps({"name": "l", "salt": "s", "hash": "growthbook", "experiments": [document]})
-        )
-    )
+    layer_ = {"name": "l", "salt": "s", "hash": "growthbook", "experiments": [document]}
+    ours = layer_slots(Layer.model_validate_json(json.dumps(layer_)))
     for user in USERS[:3_000]:
-        theirs = growthbook_variation(growthbook("my-test", user, 2), weights, coverage)
-        assert slots.choose(user)[1] == theirs + 1
+        n = growthbook("my-test", user, 2) / 10_000
+        theirs = next((i for i, (a, b) in enumerate(published) if a <= n < b), -1)
+        assert ours.choose(user)[1] == theirs + 1
 
 
 def test_units_are_user_request_or_a_context_value():
