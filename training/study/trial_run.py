@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from service.contract.features import FeatureSchema
+from training.checkpoint import CheckpointError
 from training.config.run import RunConfig
 from training.data.days import Days
 from training.data.log import Log, Reader, Record
@@ -70,7 +71,11 @@ def run_trial(study: Study, trial: Trial, logs: Logs, runs: Path, console: Conso
     started, used = time.monotonic(), time.process_time()
     if trial.entry.peer is None:
         places = Places(data=logs.data, models=runs, runs=runs / study.name / trial.digest)
-        learned = learn(config, reader, places, console)
+        try:
+            learned = learn(config, reader, places, console)
+        except CheckpointError:  # of an older program or other data
+            shutil.rmtree(places.runs)
+            learned = learn(config, reader, places, console)
         schema, epochs = learned.schema, learned.epochs
         trained = {"validation": learned.metrics}
         log, dataset = _measured(study, config, reader.log, schema)

@@ -8,6 +8,8 @@ import numpy as np
 
 from training.report.canvas import colour, drawing, marker
 
+_CORNER = (0.9, 0.945)
+
 
 def seesaw_plot(lines: Path) -> str:
     """SVG from the study's lines; runs are named `TRUNK WEIGHT:WEIGHT`."""
@@ -18,27 +20,28 @@ def seesaw_plot(lines: Path) -> str:
         metrics = line["metrics"]
         pair = (metrics["a.auc[impression]"], metrics["b.auc[impression]"])
         points[trunk][weights].append(pair)
-    with drawing(1, width=5.5, height=4.2) as drawn:
-        (axes,) = drawn.panels
-        for at, (trunk, by_weights) in enumerate(points.items()):
-            means = np.array([np.mean(pairs, axis=0) for pairs in by_weights.values()])
-            errors = np.array([_errors(pairs) for pairs in by_weights.values()])
-            axes.errorbar(
-                *means.T,
-                xerr=errors[:, 0],
-                yerr=errors[:, 1],
-                color=colour(at),
-                marker=marker(at),
-                elinewidth=0.6,
-                label=trunk,
-            )
-            if at == 0:
-                for weights, (x, y) in zip(by_weights, means, strict=True):
-                    axes.annotate(
-                        weights, (x, y), xytext=(5, 5), textcoords="offset points", color=colour(0)
-                    )
-        axes.set(xlabel="AUC of task a", ylabel="AUC of task b")
-        axes.legend(loc="lower left")
+    with drawing(2, columns=2, width=4.4, height=4.0) as drawn:
+        whole, corner = drawn.panels
+        for axes in drawn.panels:
+            for at, (trunk, by_weights) in enumerate(points.items()):
+                means = np.array([np.mean(pairs, axis=0) for pairs in by_weights.values()])
+                errors = np.array([_errors(pairs) for pairs in by_weights.values()])
+                axes.errorbar(
+                    *means.T,
+                    xerr=errors[:, 0],
+                    yerr=errors[:, 1],
+                    color=colour(at),
+                    marker=marker(at),
+                    elinewidth=0.6,
+                    label=trunk,
+                )
+                if at == 0 and axes is whole:
+                    for weights, mean in zip(by_weights, means, strict=True):
+                        axes.annotate(weights, mean, xytext=(4, 6), textcoords="offset points")
+            axes.set(xlabel="AUC of task a", ylabel="AUC of task b")
+        whole.set_title("all (labels: weights a:b)")
+        corner.set(title="its upper right corner", xlim=_CORNER, ylim=_CORNER)
+        whole.legend(loc="lower left")
     return drawn.svg
 
 

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from training.study.__main__ import app
+from training.study.plan import load_study, trials
 
 RUN = """
 [data]
@@ -87,6 +88,17 @@ def test_a_changed_file_is_run_again_and_its_line_counts(place):
     assert result.exit_code == 0, result.output
     assert len(records) == 4
     assert records[2]["parameters"] < records[0]["parameters"]
+
+
+def test_a_checkpoint_of_an_older_program_is_begun_anew(place):
+    study = load_study(place / "tiny.toml")
+    (trial, *_) = trials(study, place)
+    stale = place / "runs" / "tiny" / trial.digest / "run" / "search.safetensors"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"cut short")
+    result, records = _study(place, "--only", "base")
+    assert result.exit_code == 0, result.output
+    assert len(records) == 2
 
 
 def test_without_data_nothing_is_trained_and_the_command_says_so(place):
