@@ -71,6 +71,12 @@ class TokenWrong(ServiceError):
     status, code, title = 403, "token-wrong", "The bearer token is not this service's"
 
 
+class PlanUnsigned(ServiceError):
+    """A plan that the key of this service has not signed."""
+
+    status, code, title = 403, "plan-unsigned", "The plan is not signed with this service's key"
+
+
 class BodyTooSlow(ServiceError):
     """A body that does not come to its end."""
 

@@ -158,6 +158,7 @@ class PlanReply(BaseModel):
     author: str
     message: str
     published_at: str
+    signature: str | None = Field(None, description="of a signed plan, HMAC-SHA256 as hex")
 
 
 class PublishReply(BaseModel):
@@ -190,12 +191,30 @@ class RollbackRequest(BaseModel):
     version: Annotated[int, Field(ge=1)] | None = None
 
 
+class FreezeRequest(BaseModel):
+    """Serve one formula to everybody now, or, with null, the whole plan again."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    formula: str | None
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+
+
 class HistoryReply(BaseModel):
     """Published versions, newest first."""
 
     scene: str
     live: int
     history: list[dict[str, Any]]
+    next: str | None = Field(description="`?before=` of the page after this one; null: the last")
+
+
+class ReplicasReply(BaseModel):
+    """What each replica runs: its version, models, what it refuses and why, and when it said so."""
+
+    scene: str
+    live: int
+    replicas: dict[str, dict[str, Any]]
 
 
 class AssignmentReply(BaseModel):

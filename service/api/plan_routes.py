@@ -3,7 +3,9 @@
 A write is checked cheapest first: token, precondition header, live version, then body and plan.
 """
 
-from dataclasses import asdict
+import re
+import time
+from dataclasses import asdict, replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,22 +15,31 @@ from service.api.etags import etag, read_precondition
 from service.api.json_body import parse
 from service.api.json_reply import json_reply
 from service.api.messages import (
+    FreezeRequest,
     HistoryReply,
     ParamsPatch,
     PlanReply,
     PublishReply,
+    ReplicasReply,
     RollbackRequest,
     ValidateReply,
 )
 from service.api.openapi import body_of, problems
 from service.api.plan_edit import change_params
-from service.api.publishing import Published, Publisher, Signature, finding_json
+from service.api.publishing import (
+    SIGNATURE_HEADER,
+    Published,
+    Publisher,
+    Signature,
+    finding_json,
+)
 from service.errors import MalformedQuery
 from service.experiment.document import Plan
 from service.metrics import Metrics
 
 _LONGEST = {"author": 200, "message": 2_000}
 _MOST_HISTORY = 1_000
+_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _READ = problems(404, 503)
 _WRITE = problems(400, 401, 403, 404, 412, 413, 422, 428, 503)
 
@@ -41,7 +52,8 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     async def get_plan(scene: str, request: Request) -> Response:
         """The live plan, or another (`?version=`); a write names its ETag in If-Match."""
         stored = await publisher.read(scene, _number(request, "version"))
-        return json_reply(asdict(stored), headers={"etag": etag(stored.version)})
+        reply = {k: v for k, v in asdict(stored).items() if k != "signature" or v}
+        return json_reply(reply, headers={"etag": etag(stored.version)})
 
     @router.put(
         "/{scene}", responses={200: {"model": PublishReply}, **_WRITE}, openapi_extra=body_of(Plan)
@@ -50,10 +62,11 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         """Publish a plan: `If-Match: "v<live>"`; a scene's first: `If-None-Match: *`."""
         require_token(request, token)
         precondition, signature = read_precondition(request), _signature(request)
-        live = await publisher.live(scene)
-        precondition.check(scene, live)
-        document = parse(await request.body())
-        published = await publisher.publish(scene, document, live, signature)
+        async with publisher.telling_theirs(scene, precondition):
+            live = await publisher.live(scene)
+            precondition.check(scene, live)
+            document = parse(await request.body())
+            published = await publisher.publish(scene, document, live, signature)
         return _published(scene, "put", published)
 
     @router.patch(
@@ -70,11 +83,12 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         """
         require_token(request, token)
         precondition, signature = read_precondition(request), _signature(request)
-        precondition.check(scene, await publisher.live(scene))
-        params = validated(ParamsPatch, parse(await request.body())).params
-        published = await publisher.edit(
-            scene, precondition, lambda live: change_params(dict(live.plan), params), signature
-        )
+        async with publisher.telling_theirs(scene, precondition):
+            precondition.check(scene, await publisher.live(scene))
+            params = validated(ParamsPatch, parse(await request.body())).params
+            published = await publisher.edit(
+                scene, precondition, lambda live: change_params(dict(live.plan), params), signature
+            )
         return _published(scene, "patch", published)
 
     @router.post(
@@ -90,11 +104,33 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
 
     @router.get("/{scene}/history", responses={200: {"model": HistoryReply}, **_READ})
     async def history(scene: str, request: Request) -> Response:
-        """Publications, newest first; `?limit=` at most 1000, 100 when absent."""
+        """Publications, newest first; `?limit=` at most 1000, 100 when absent.
+
+        `next` of the reply, given as `?before=`, is the page of the older ones.
+        """
         limit = min(_number(request, "limit") or 100, _MOST_HISTORY)
+        before = request.query_params.get("before")
+        if before is not None and not _CURSOR.fullmatch(before):
+            raise MalformedQuery(f"?before={before[:40]}: give the `next` of another page")
         live = (await publisher.read(scene)).version
-        entries = [asdict(entry) for entry in await publisher.history(scene, limit)]
-        return json_reply({"scene": scene, "live": live, "history": entries})
+        page = await publisher.history_page(scene, limit, before)
+        entries = [asdict(entry) for entry in page.entries]
+        return json_reply({"scene": scene, "live": live, "history": entries, "next": page.next})
+
+    @router.get("/{scene}/replicas", responses={200: {"model": ReplicasReply}, **_READ})
+    async def replicas(scene: str, request: Request) -> Response:
+        """What each replica runs of this scene, or why it refuses the live version.
+
+        A replica reports at every change and twice a minute; `live` is false without a report for
+        a minute and a half.
+        """
+        live = (await publisher.read(scene)).version
+        now_s = time.time()
+        found = {
+            name: {**asdict(report), "live": report.is_live(now_s)}
+            for name, report in (await publisher.replicas(scene)).items()
+        }
+        return json_reply({"scene": scene, "live": live, "replicas": found})
 
     @router.post(
         "/{scene}/rollback",
@@ -113,6 +149,24 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         published = await publisher.rollback(scene, precondition, asked.version, signature)
         return _published(scene, "rollback", published)
 
+    @router.post(
+        "/{scene}/freeze",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=body_of(FreezeRequest),
+    )
+    async def freeze(scene: str, request: Request) -> Response:
+        """Serve one formula to everybody now, as a new version: `{"formula", "reason"}`.
+
+        No experiment, holdout or forced user counts until another version is published, a rollback,
+        or `{"formula": null, "reason"}`. If-Match is optional here.
+        """
+        require_token(request, token)
+        precondition, signature = read_precondition(request, required=False), _signature(request)
+        asked = validated(FreezeRequest, parse(await request.body()))
+        because = replace(signature, message=asked.reason)
+        published = await publisher.freeze(scene, precondition, asked.formula, because)
+        return _published(scene, "freeze", published)
+
     def _published(scene: str, action: str, published: Published) -> Response:
         metrics.plan_writes.labels(scene, action).inc()
         findings = [finding_json(f) for f in published.findings]
@@ -130,7 +184,7 @@ def _signature(request: Request) -> Signature:
     for name, text in given.items():
         if len(text) > _LONGEST[name]:
             raise MalformedQuery(f"?{name}= has {len(text)} characters; at most {_LONGEST[name]}")
-    return Signature(**given)
+    return Signature(**given, signed=request.headers.get(SIGNATURE_HEADER, ""))
 
 
 def _number(request: Request, name: str) -> int | None:

@@ -1,9 +1,9 @@
 """From a plan document to a live version: check, load its models, compare-and-set, serve it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from service.api.etags import Precondition, etag
@@ -14,22 +14,31 @@ from service.errors import (
     Fault,
     InvalidRequest,
     PlanRefused,
+    PlanUnsigned,
+    ServiceError,
     StoreDown,
     UnknownScene,
     UnknownVersion,
 )
 from service.experiment.connection import UNAVAILABLE
+from service.experiment.differences import changes
 from service.experiment.document import Plan
-from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion
+from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion, UnsignedPlan
 from service.experiment.errors import UnknownVersion as NoSuchVersion
 from service.experiment.findings import Finding, pointer
+from service.experiment.freeze import KEY, frozen
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
+from service.experiment.reports import Report, read_report
 from service.experiment.snapshot import Checked
-from service.experiment.store import PlanStore, Publication, StoredPlan
+from service.experiment.store import HistoryPage, PlanStore, Publication, StoredPlan
 
 _ATTEMPTS = 5  # for a write that takes any live version, when others publish meanwhile
 _HISTORY = 1_000
+_TOLD = ("author", "message", "published_at")  # of what another has published meanwhile
+_MOST_LINES = 200  # of its differences
+SIGNATURE_HEADER = "finerank-signature"
+_UNSIGNED = Fault("the signature of the published document, as hex", header=SIGNATURE_HEADER)
 
 Document = dict[str, Any]
 Change = Callable[[StoredPlan], Document]
@@ -37,10 +46,15 @@ Change = Callable[[StoredPlan], Document]
 
 @dataclass(frozen=True)
 class Signature:
-    """Who publishes and why, as the audit keeps it."""
+    """Who publishes and why, as the audit keeps it.
+
+    `signed`: the caller's signature of the document; None for the service's own doing, which signs
+    for itself.
+    """
 
     author: str = ""
     message: str = ""
+    signed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,32 @@ class Publisher:
             return await self.store.get(scene, version)
 
     async def history(self, scene: str, limit: int) -> list[Publication]:
+        return (await self.history_page(scene, limit)).entries
+
+    async def history_page(self, scene: str, limit: int, before: str | None = None) -> HistoryPage:
         with _store_errors():
-            return await self.store.history(scene, limit)
+            return await self.store.history_page(scene, limit, before)
+
+    async def replicas(self, scene: str) -> dict[str, Report]:
+        with _store_errors():
+            return {name: read_report(t) for name, t in (await self.store.replicas(scene)).items()}
+
+    @asynccontextmanager
+    async def telling_theirs(self, scene: str, precondition: Precondition) -> AsyncIterator[None]:
+        """Add what somebody else has published meanwhile to an EtagMismatch."""
+        try:
+            yield
+        except EtagMismatch as mismatch:
+            live, expected = mismatch.more.get("version"), precondition.versions or frozenset()
+            if isinstance(live, int) and len(expected) == 1 and max(expected) < live:
+                with suppress(ServiceError):
+                    mine, theirs = await self.read(scene, max(expected)), await self.read(scene)
+                    lines = changes(mine.plan, theirs.plan)
+                    mismatch.more |= {
+                        **{key: getattr(theirs, key) for key in _TOLD},
+                        "changes": [*lines[:_MOST_LINES], *["…"][: len(lines) > _MOST_LINES]],
+                    }
+            raise
 
     async def check(self, scene: str, document: Any) -> Checked:
         """What publishing a document would find. One at a time: no write waits for these."""
@@ -107,8 +145,10 @@ class Publisher:
 
         Raises:
             PlanRefused: findings that are errors, or a model that does not load here.
+            PlanUnsigned: there is a key, and the signature is not that of the document.
             EtagMismatch: another version is live by now.
         """
+        signed = self._signed(document, signature.signed)
         checked = await self._checked(scene, document)
         if checked.snapshot is None:
             raise refusal_of(checked.findings)
@@ -121,6 +161,7 @@ class Publisher:
                 author=signature.author,
                 message=signature.message,
                 rollback_to=rollback_to,
+                signature=signed,
             )
         await self.loader.refresh()
         return Published(version, checked.findings)
@@ -147,8 +188,46 @@ class Publisher:
         if to is None:
             to = await self._before(scene, live.version)
         old = await self.read(scene, to)
-        signature = Signature(signature.author, signature.message or f"rollback to {to}")
+        signature = Signature(
+            signature.author,
+            signature.message or f"rollback to {to}",
+            None if signature.signed is None else signature.signed or old.signature,
+        )
         return await self.publish(scene, dict(old.plan), live.version, signature, rollback_to=to)
+
+    async def freeze(
+        self, scene: str, precondition: Precondition, formula: str | None, signature: Signature
+    ) -> Published:
+        """Serve one formula to everybody, or, with None, the whole plan again.
+
+        `signature.message` is the reason.
+
+        Raises:
+            InvalidRequest: the plan is not frozen, and should be thawed.
+        """
+
+        def change(live: StoredPlan) -> Document:
+            if formula is None and KEY not in live.plan:
+                message = f"scene {scene!r} is not frozen: version {live.version} has no freeze"
+                raise InvalidRequest(message, faults=[Fault(message, pointer("formula"))])
+            return frozen(live.plan, formula, signature.message)
+
+        what = "unfreeze" if formula is None else f"freeze {formula}"
+        told = replace(signature, message=f"{what}: {signature.message}")
+        return await self.edit(scene, precondition, change, told)
+
+    def _signed(self, document: Document, given: str | None) -> str:
+        """The signature to store."""
+        key = self.loader.key
+        if key is None:
+            return given or ""
+        if given is None:
+            return key.sign(document)
+        try:
+            key.check(document, given)
+        except UnsignedPlan as err:
+            raise PlanUnsigned(f"{err}: see finerank plan sign", faults=[_UNSIGNED]) from err
+        return given
 
     async def _checked(self, scene: str, document: Any) -> Checked:
         try:

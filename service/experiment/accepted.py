@@ -6,6 +6,7 @@ from service.experiment.aliases import Aliases, unmoved
 from service.experiment.document import Plan
 from service.experiment.errors import DamagedPlan
 from service.experiment.plan import parse_plan
+from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import StoredPlan
 
@@ -35,8 +36,15 @@ class NotServed(Exception):
         self.aliases, self.why = aliases, why
 
 
-def plan_of(scene: str, stored: StoredPlan) -> Plan:
-    """The plan of a publication; raises PlanInvalid, or DamagedPlan for another scene's."""
+def plan_of(scene: str, stored: StoredPlan, key: PlanKey | None = None) -> Plan:
+    """The plan of a publication, signed if there is a key.
+
+    Raises:
+        PlanInvalid, UnsignedPlan: as their names say.
+        DamagedPlan: it is another scene's.
+    """
+    if key is not None:
+        key.check(stored.plan, stored.signature)
     plan = parse_plan(stored.plan)
     if plan.scene != scene:
         raise DamagedPlan(f"the plan of scene {plan.scene!r} is stored under {scene!r}")

@@ -236,6 +236,13 @@ class Step(_Strict):
     model: str | None = None
 
 
+class Freeze(_Strict):
+    """One formula for everybody, with its own params: no layer, holdout or forced user counts."""
+
+    formula: Name
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
 class Plan(_Strict):
     """One scene's plan. `deadline_ms` is the default time budget of a request."""
 
@@ -253,3 +260,4 @@ class Plan(_Strict):
     )
     guardrails: Guardrails | None = None
     force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"
+    freeze: Freeze | None = None

@@ -39,6 +39,10 @@ class DamagedPlan(ExperimentError):
     """A stored or saved plan whose bytes are not what was published."""
 
 
+class UnsignedPlan(ExperimentError):
+    """A document without the signature that the key demands."""
+
+
 class StaleAlias(ExperimentError):
     """Somebody else moved the alias first: `current` is where it points now (None: nowhere)."""
 

@@ -28,6 +28,7 @@ from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.reports import Reporter
 from service.experiment.saved import Saved, SavedPlans
+from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore, plan_digest
 from service.experiment.wake import POLL_S, is_cancelled, listen
@@ -46,6 +47,7 @@ class PlanLoader:
         state_dir: accepted plans are saved under `plans/` in it.
         replica: the name under which this process reports to the store.
         on_change: called with each snapshot right after it went live.
+        key: set, only plans that are signed with it are served.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class PlanLoader:
         replica: str,
         on_change: OnChange | None = None,
         rehearse: Rehearse | None = None,
+        key: PlanKey | None = None,
     ) -> None:
         self.store = PlanStore(redis)
         self.aliases = AliasStore(redis, repository)
         self.store_problem: str | None = None
         self.synced_at: float | None = None  # monotonic instant of the last whole poll
         self.repository = repository
+        self.key = key
         self.compiling = Compiling()
         self._redis, self._reader = redis, PackageReader(repository)
         self._rehearse, self._on_change = rehearse, on_change
@@ -223,7 +227,7 @@ class PlanLoader:
         """
         try:
             stored = await self.store.get(scene, version)
-            plan = plan_of(scene, stored)
+            plan = plan_of(scene, stored, self.key)
         except ExperimentError as err:
             raise NotServed({}, err) from err
         refs = model_refs(plan)
@@ -245,7 +249,7 @@ class PlanLoader:
     async def _load_saved(self, scene: str) -> None:
         try:
             saved = await asyncio.to_thread(self._saved.read, scene)
-            plan = plan_of(scene, saved.stored)
+            plan = plan_of(scene, saved.stored, self.key)
             snapshot = await self._compile(plan, saved.stored.version, saved.aliases)
         except Exception as err:
             self._problems[scene] = f"the saved plan is refused: {sentence(err)}"

@@ -4,13 +4,42 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore
 
-REPORT_EVERY_S = 30.0  # a report that is much older is of a replica that is gone
+REPORT_EVERY_S = 30.0
+GONE_AFTER_S = 3 * REPORT_EVERY_S  # without a report
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a replica said last; `at` is RFC 3339, None where the text was no report."""
+
+    version: int | None
+    models: list[str]
+    refuses: str | None
+    at: str | None
+
+    def is_live(self, now_s: float) -> bool:
+        """Whether the replica has reported lately; `now_s`: Unix time."""
+        if self.at is None:
+            return False
+        return now_s - datetime.fromisoformat(self.at).timestamp() < GONE_AFTER_S
+
+
+def read_report(text: str) -> Report:
+    """What `Reporter` has written; anything else is a report without content."""
+    try:
+        fields = json.loads(text)
+        report = Report(*(fields[key] for key in ("version", "models", "refuses", "at")))
+        datetime.fromisoformat(str(report.at))
+    except (ValueError, KeyError, TypeError):
+        return Report(None, [], None, None)
+    return report
 
 
 class Reporter:

@@ -105,6 +105,8 @@ def _models(plan: Plan) -> Iterator[Finding]:
 def _formula_names(plan: Plan) -> Iterator[Finding]:
     used: list[tuple[Path, str]] = [(("default", "formula"), plan.default.formula)]
     used += [((*p, "set", "formula"), a.set.formula) for p, _, _, a in arms(plan) if a.set.formula]
+    if plan.freeze is not None:
+        used.append((("freeze", "formula"), plan.freeze.formula))
     for path, name in used:
         if name not in plan.formulas:
             yield _error(path, f"there is no formula {name!r}{did_you_mean(name, plan.formulas)}")

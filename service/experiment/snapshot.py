@@ -19,6 +19,7 @@ from service.experiment.document import Plan, Step
 from service.experiment.effects import Choice
 from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding, errors
+from service.experiment.freeze import served
 from service.experiment.hashes import bucket
 from service.experiment.rules import agree
 from service.experiment.traffic_rules import HOLDOUT
@@ -176,6 +177,7 @@ class Checked:
 def check_plan(plan: Plan, version: int, models: Models) -> Checked:
     """Compile every treatment, run it dry on the golden rows, and assign once."""
     findings = agree(plan)
+    plan = served(plan)
     compiler = Compiler(plan, models)
     treatments = {} if errors(findings) else compiler.compile_all()
     findings += compiler.findings

@@ -45,6 +45,7 @@ class StoredPlan:
     author: str
     message: str
     published_at: str
+    signature: str = ""  # see `signing`
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Publication:
     author: str
     message: str
     published_at: str
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """Publications, newest first; `next`: what `before` takes for the older ones, None: no more."""
+
+    entries: list[Publication]
+    next: str | None
 
 
 class PlanStore:
@@ -106,6 +115,7 @@ class PlanStore:
         author: str = "",
         message: str = "",
         rollback_to: int | None = None,
+        signature: str = "",
     ) -> int:
         """Make a document the live plan, if `expected` is still live (None: if there is no plan).
 
@@ -117,7 +127,7 @@ class PlanStore:
         Raises:
             StaleVersion: another version is live; nothing was written.
         """
-        stored = StoredPlan(0, plan, author, message, _now())
+        stored = StoredPlan(0, plan, author, message, _now(), signature)
         entry = {
             "author": author,
             "message": message,
@@ -143,8 +153,16 @@ class PlanStore:
 
     async def history(self, scene: str, limit: int = 100) -> list[Publication]:
         """Publications of a scene, newest first."""
-        entries = await self._redis.xrevrange(_key(scene, "audit"), count=limit)
-        return [_publication(_texts(entry)) for _, entry in entries or ()]
+        return (await self.history_page(scene, limit)).entries
+
+    async def history_page(self, scene: str, limit: int, before: str | None = None) -> HistoryPage:
+        """The newest publications, or those before the cursor of another page."""
+        newest = "+" if before is None else f"({before}"
+        found = await self._redis.xrevrange(_key(scene, "audit"), max=newest, count=limit + 1) or []
+        entries = [_publication(_texts(entry)) for _, entry in found[:limit]]
+        return HistoryPage(
+            entries, _text(found[limit - 1][0] or "") if len(found) > limit else None
+        )
 
     async def report(self, scene: str, replica: str, text: str) -> None:
         """Say what a replica runs, or why it refuses."""
@@ -169,6 +187,7 @@ def write_body(stored: StoredPlan, **more: Any) -> str:
             "author": stored.author,
             "message": stored.message,
             "published_at": stored.published_at,
+            **({"signature": stored.signature} if stored.signature else {}),
             **more,
         }
     )
@@ -183,7 +202,12 @@ def read_body(body: str | bytes, version: int, what: str) -> StoredPlan:
     try:
         fields = json.loads(body)
         stored = StoredPlan(
-            version, fields["plan"], fields["author"], fields["message"], fields["published_at"]
+            version,
+            plan=fields["plan"],
+            author=fields["author"],
+            message=fields["message"],
+            published_at=fields["published_at"],
+            signature=fields.get("signature", ""),
         )
         digest = fields["sha256"]
     except (ValueError, KeyError, TypeError) as err:

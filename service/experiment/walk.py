@@ -51,7 +51,9 @@ def ladder_models(plan: Plan) -> Iterator[tuple[Path, str]]:
 
 
 def model_refs(plan: Plan) -> list[ModelRef]:
-    """Every model that the plan names, once; the references must be well formed."""
-    texts = [plan.model, *(a.applied.model for _, _, _, a in arms(plan) if a.applied.model)]
+    """Every model that the plan can reach, once; the references must be well formed."""
+    texts = [plan.model]
+    if plan.freeze is None:
+        texts += [a.applied.model for _, _, _, a in arms(plan) if a.applied.model]
     texts += [text for _, text in ladder_models(plan)]
     return [ModelRef.parse(text) for text in dict.fromkeys(texts)]
