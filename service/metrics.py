@@ -148,6 +148,12 @@ class Metrics:
             ["scene", "action"],
             registry=registry,
         )
+        self.guardrail_stops = Counter(
+            "finerank_guardrail_stops",
+            "Arms that this replica stopped because they broke a limit of their plan",
+            ["scene", "limit"],
+            registry=registry,
+        )
         self.model_loaded = Gauge(
             "finerank_model_loaded", "1 for each loaded model", ["model"], registry=registry
         )
@@ -166,6 +172,18 @@ class Metrics:
         self.store_up = Gauge(
             "finerank_plan_store_up",
             "1 while the plan store answers; ranking does not depend on it",
+            registry=registry,
+        )
+        self.log_requests = Counter(
+            "finerank_log_requests",
+            "Sampled requests by what became of them: written (in a finished file), queue_full, "
+            "write_failed",
+            ["result"],
+            registry=registry,
+        )
+        self.log_waiting = Gauge(
+            "finerank_log_waiting_candidates",
+            "Candidates of the requests that wait for the serving log",
             registry=registry,
         )
         self.threads = Gauge("finerank_inference_threads", "Thread budget", registry=registry)

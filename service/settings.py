@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="0 takes a free one")
     token: SecretStr | None = Field(None, description="write token; made and kept when unset")
+    plan_key: SecretStr | None = Field(
+        None, description="set: only plans that are signed with it are served"
+    )
     replica: str = Field(
         default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}",
         description="this process in the store's list of replicas",
@@ -71,6 +74,25 @@ class Settings(BaseSettings):
     )
     warm_items: str | None = Field(
         None, description="items computed before the first request: all, or a file of ids"
+    )
+    recent_requests: Annotated[int, Field(ge=0)] = Field(
+        200, description="answered requests a scene keeps in memory for previews of drafts"
+    )
+    log_dir: Path | None = Field(
+        None, description="serving log, as Parquet files; needs pyarrow, which [log] installs"
+    )
+    log_sample: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="share of the requests that are logged, by their request id"
+    )
+    log_queue: Annotated[int, Field(ge=1)] = Field(
+        200_000, description="candidates that may wait for the log; more are dropped and counted"
+    )
+    log_rotate_mb: Annotated[int, Field(ge=1)] = Field(64, description="size of a log file")
+    log_rotate_s: Annotated[float, Field(gt=0)] = Field(
+        300.0, description="longest time until a log file is finished, and can be read"
+    )
+    log_stream: Annotated[int, Field(ge=0)] = Field(
+        0, description="log to the stream finerank:{scene}:log too, about so many entries long"
     )
     shutdown_timeout_s: Annotated[int, Field(ge=0)] = Field(
         10, description="how long running requests may finish after SIGTERM"
@@ -124,7 +146,7 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        shown = "" if name == "token" else f", not {str(first['input'])[:60]!r}"
+        shown = "" if name in {"token", "plan_key"} else f", not {str(first['input'])[:60]!r}"
         raise SettingsError(f"setting {name}: {first['msg']}{shown}") from None
 
 

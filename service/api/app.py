@@ -20,8 +20,10 @@ from service.api.plan_routes import plan_routes
 from service.api.promoting import Promoter
 from service.api.publishing import Publisher
 from service.api.rank_route import RankRoute, rank_docs
+from service.api.remembering import Remembering
 from service.api.scenes import Scenes
 from service.errors import BodyTooLarge
+from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader, Rehearse
 from service.experiment.served import Served
 from service.metrics import NO_SCENE, Metrics
@@ -49,6 +51,8 @@ class Parts:
     max_body_bytes: int
     recent: RecentRequests
     rehearse: Rehearse
+    guard: Guard
+    remembering: Remembering | None = None
 
 
 def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
@@ -68,7 +72,14 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     publisher = Publisher(parts.loader, parts.pool.ensure)
     served = Served()
     rank = RankRoute(
-        parts.scorer, scenes, parts.metrics, parts.max_candidates, parts.recent, served
+        parts.scorer,
+        scenes,
+        parts.metrics,
+        parts.max_candidates,
+        parts.recent,
+        served,
+        parts.guard,
+        parts.remembering,
     )
     app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))

@@ -15,14 +15,17 @@ from starlette.types import Receive, Scope, Send
 from service.api.deadline import read_timeout_ms
 from service.api.decoding import RankBody, decode_rank
 from service.api.door import OVERLOAD, ticket_of, too_busy
+from service.api.guarding import guard_ranked, guard_unscored
 from service.api.messages import ColumnReply, RankRequest, RowReply
 from service.api.openapi import body_of, problems
 from service.api.problems import problem_response
 from service.api.rank_metrics import count_ranked
+from service.api.remembering import Remembering
 from service.api.replies import rank_reply
 from service.api.scenes import Scenes
 from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
 from service.experiment.findings import pointer
+from service.experiment.guardrails import Guard
 from service.experiment.served import Served
 from service.experiment.snapshot import Asked, Snapshot
 from service.features.errors import InlineError
@@ -60,6 +63,8 @@ class RankRoute:
         max_candidates: int,
         recent: RecentRequests,
         served: Served,
+        guard: Guard,
+        remembering: Remembering | None = None,
     ) -> None:
         self._scorer = scorer
         self._scenes = scenes
@@ -67,6 +72,8 @@ class RankRoute:
         self._max_candidates = max_candidates
         self._recent = recent
         self._served = served
+        self._guard = guard
+        self._remembering = remembering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -104,6 +111,7 @@ class RankRoute:
                 raise too_busy(err) from err
             except NotScored as err:
                 count(metrics.refused, err.reason).inc()
+                guard_unscored(self._guard, snapshot, err, time.monotonic() - arrived)
                 raise NothingScored(str(err), headers={"retry-after": "1"}) from err
         except ServiceError as refusal:
             count(metrics.requests, scene, str(refusal.status)).inc()
@@ -130,6 +138,9 @@ class RankRoute:
             "reply": (done - ranked) * 1000,
         }
         count_ranked(metrics, asked, output, timings_ms, done - arrived)
+        guard_ranked(self._guard, snapshot, asked, output, done - arrived)
+        if self._remembering is not None:
+            self._remembering.add(asked, output, (done - arrived) * 1000)
         timing = ", ".join([f"{name};dur={ms:.3f}" for name, ms in timings_ms.items()])
         # The caller's own request id; one from the body may hold what no header can.
         echo = named or quote(asked.request_id, safe=_UNQUOTED)

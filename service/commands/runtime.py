@@ -12,13 +12,18 @@ from dataclasses import dataclass
 import structlog
 
 from service.api.app import App, Parts, build_app
+from service.api.guarding import Watcher
+from service.api.publishing import Publisher
 from service.commands.demo import Seeder
+from service.commands.remembering import item_listener, remember
 from service.commands.warming import warm_items, warm_like
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
 from service.experiment.errors import EmbeddedError
+from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader
+from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
 from service.experiment.variants import one_model_each
 from service.features.errors import StoreUnavailable
@@ -59,6 +64,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         EmbeddedError: the embedded store cannot start.
         RuntimeProblem: ONNX Runtime is missing or installed twice.
         ValueError: the store's URL cannot be understood.
+        NoParquet: a serving log is wanted, and pyarrow is not installed.
     """
     settings = settings.with_token()
     log.info("runtime", onnxruntime=runtime_version())
@@ -66,7 +72,12 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     threads = settings.threads or cpu_budget().threads
     repository, metrics = Repository(settings.models), Metrics()
     metrics.threads.set(threads)
-    items = ItemCaches(settings.item_cache_mb * 1_000_000, settings.item_cache_ttl_s)
+    remembering = remember(settings, url, metrics)
+    items = ItemCaches(
+        settings.item_cache_mb * 1_000_000,
+        settings.item_cache_ttl_s,
+        listener=item_listener(remembering),
+    )
     try:
         redis = connect(url)
         features = _feature_store(url, settings.feature_timeout_ms / 1000)
@@ -96,8 +107,11 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         replica=settings.replica,
         on_change=drop_unused,
         rehearse=rehearse,
+        key=_plan_key(settings),
     )
     rehearsal = Rehearsal(pool, scorer, recent, loader.snapshot)
+    guard = Guard()
+    watcher = Watcher(Publisher(loader, pool.ensure), guard, metrics, settings.replica)
     parts = Parts(
         loader=loader,
         pool=pool,
@@ -108,6 +122,8 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         max_body_bytes=settings.max_body_bytes,
         recent=recent,
         rehearse=rehearse,
+        guard=guard,
+        remembering=remembering,
     )
 
     hearing = asyncio.Event()  # of changes: what is kept from now on is kept up to date
@@ -123,6 +139,8 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
             await Seeder(parts, patient, settings.models, url).seed()
             await patient.close()
         await loader.start()
+        if remembering.log is not None:
+            remembering.log.start()
         with contextlib.suppress(StoreUnavailable):
             await features.fetch("", "", ())  # connects: the first request should not wait for it
         changes = asyncio.create_task(follow_changes(redis, items.forget, forget_items))
@@ -132,6 +150,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
             patient = _feature_store(url, _PATIENCE_S)
             await warm_items(settings.warm_items, loader, pool, items, patient)
         following = asyncio.create_task(loader.run())
+        watching = asyncio.create_task(watcher.run())
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()
         gc.freeze()
@@ -140,11 +159,14 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         try:
             yield
         finally:
-            following.cancel()
-            changes.cancel()
-            await asyncio.gather(following, changes, return_exceptions=True)
+            tasks = (following, watching, changes)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await loader.close()
             workers.close()
+            if remembering.log is not None:
+                await asyncio.to_thread(remembering.log.close)
             pool.close()
             await features.close()
             await redis.aclose()
@@ -152,6 +174,10 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
                 await asyncio.to_thread(embedded.close)
 
     return Runtime(settings, build_app(parts, lifespan), parts, url)
+
+
+def _plan_key(settings: Settings) -> PlanKey | None:
+    return None if settings.plan_key is None else PlanKey(settings.plan_key.get_secret_value())
 
 
 def _feature_store(url: str, timeout_s: float) -> FeatureStore:

@@ -14,6 +14,7 @@ from service.commands.logs import configure_logs
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.settings import Settings, SettingsError, load_settings, unknown_variables
+from service.traffic.errors import TrafficError
 
 if TYPE_CHECKING:
     from service.api.app import Parts
@@ -62,7 +63,7 @@ def serve(
 
     from service.commands.runtime import build_runtime
 
-    with console.refusals(SettingsError, EmbeddedError, RuntimeProblem, ValueError):
+    with console.refusals(SettingsError, EmbeddedError, RuntimeProblem, TrafficError, ValueError):
         settings = load_settings(
             models=models,
             store=store,

@@ -1,0 +1,75 @@
+"""Build from the settings what the service remembers of its requests."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from service.api.remembering import Remembering
+from service.metrics import Metrics
+from service.scoring.item_cache import ItemRecords
+from service.settings import Settings
+from service.traffic.recent import RecentRankings
+from service.traffic.record import ItemNote
+from service.traffic.sampling import Sample
+from service.traffic.serving_log import ServingLog, Sink, open_log
+from service.traffic.stream import LogStream
+
+
+def remember(settings: Settings, store_url: str, metrics: Metrics) -> Remembering:
+    """The recent rankings, and the serving log where the settings want one.
+
+    Raises:
+        NoParquet: the log needs pyarrow.
+    """
+
+    def count(result: str, requests: int) -> None:
+        if requests:
+            metrics.child(metrics.log_requests, result).inc(requests)
+
+    sinks: Sequence[Sink] = ()
+    if settings.log_stream:
+        sinks = (LogStream(store_url, settings.log_stream),)
+    log = None
+    if settings.log_dir is not None:
+        log = open_log(
+            settings.log_dir,
+            Sample(settings.log_sample),
+            unique=re.sub(r"[^A-Za-z0-9_.]+", "_", settings.replica),
+            most_candidates=settings.log_queue,
+            rotate_bytes=settings.log_rotate_mb * 1_000_000,
+            rotate_s=settings.log_rotate_s,
+            count=count,
+            sinks=sinks,
+        )
+    elif sinks:
+        log = ServingLog(
+            None,
+            Sample(settings.log_sample),
+            most_candidates=settings.log_queue,
+            count=count,
+            sinks=sinks,
+        )
+    if log is not None:
+        waiting = log
+        metrics.log_waiting.set_function(lambda: waiting.waiting)
+    return Remembering(RecentRankings(settings.recent_requests), log)
+
+
+def item_listener(remembering: Remembering) -> Callable[[str, ItemRecords], None] | None:
+    """What item caches tell of the records they serve; None without a log that keeps them."""
+    log = remembering.log
+    if log is None or not log.keeps_items:
+        return None
+
+    def tell(model: str, records: ItemRecords) -> None:
+        log.note(
+            ItemNote(
+                records.scene,
+                model,
+                records.ids,
+                records.records,
+                records.versions,
+                records.blocks,
+            )
+        )
+
+    return tell

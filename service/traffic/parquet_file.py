@@ -1,0 +1,173 @@
+"""Parquet files that appear whole: written beside, renamed when finished, rotated by size and time.
+
+Whoever lists the directory sees finished files only; what a crash leaves is a `.part` file.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+
+Open = Callable[[Path], IO[bytes]]
+
+_BUFFER_BYTES = 1 << 20
+_PART = ".part"
+_numbers = itertools.count(1)  # of the files of this process
+
+
+def open_new(path: Path) -> IO[bytes]:
+    return path.open("xb", buffering=_BUFFER_BYTES)
+
+
+class RotatingFile:
+    """Tables of one schema, in one file after the other: `<kind>-<time>-<unique>-<n>.parquet`.
+
+    Args:
+        directory: made when the first table comes.
+        kind: first word of the names.
+        unique: tells the files of several processes apart.
+        rotate_bytes, rotate_s: a file that has reached one of them is finished.
+        dictionary: columns with few different values.
+        open_file: opens a new file.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        kind: str,
+        unique: str,
+        *,
+        rotate_bytes: int,
+        rotate_s: float,
+        dictionary: list[str],
+        open_file: Open = open_new,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory, self._kind, self._unique = directory, kind, unique
+        self._rotate_bytes, self._rotate_s = rotate_bytes, rotate_s
+        self._dictionary, self._open, self._clock = dictionary, open_file, clock
+        self._part: _Part | None = None
+        self.rows = 0  # in the file that is not finished
+
+    def write(self, table: arrow.Table) -> None:
+        """Append rows.
+
+        Raises:
+            OSError: and nothing of this file will be read; call `abandon`.
+        """
+        if self._part is None:
+            self._part = self._begin(table.schema)
+        self._part.writer.write_table(table)
+        self.rows += len(table)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the file is large or old enough to be finished."""
+        part = self._part
+        if part is None:
+            return False
+        age_s = self._clock() - part.began_at
+        return part.sink.bytes >= self._rotate_bytes or age_s >= self._rotate_s
+
+    def finish(self) -> int:
+        """Let the file appear; how many rows it holds.
+
+        Raises:
+            OSError: see `write`.
+        """
+        part = self._part
+        if part is None:
+            return 0
+        part.writer.close()
+        part.sink.close()
+        part.path.rename(part.path.with_suffix(""))
+        rows, self.rows, self._part = self.rows, 0, None
+        return rows
+
+    def abandon(self) -> int:
+        """Remove the file; how many rows are lost."""
+        part, self._part = self._part, None
+        rows, self.rows = self.rows, 0
+        if part is not None:
+            part.sink.is_dead = True
+            with contextlib.suppress(Exception):  # it has had its error
+                part.writer.close()
+            part.sink.close()
+            part.path.unlink(missing_ok=True)
+        return rows
+
+    def _begin(self, schema: arrow.Schema) -> "_Part":
+        self._directory.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+        name = f"{self._kind}-{stamp}-{self._unique}-{next(_numbers)}.parquet{_PART}"
+        path = self._directory / name
+        sink = _Sink(self._open(path))
+        writer = parquet.ParquetWriter(
+            sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=self._dictionary,
+            write_statistics=["at"],
+        )
+        return _Part(path, sink, writer, self._clock())
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file that is being written."""
+
+    path: Path
+    sink: "_Sink"
+    writer: Any
+    began_at: float
+
+
+class _Sink:
+    """The file as the Parquet writer sees it. After an error it takes everything and keeps nothing:
+    the writer's own ways to clean up would write again.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.bytes = 0
+        self.is_dead = False
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        if not self.is_dead:
+            try:
+                self._file.write(data)
+            except OSError:
+                self.is_dead = True
+                raise
+            self.bytes += size
+        return size
+
+    def flush(self) -> None:
+        if not self.is_dead:
+            self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+        try:
+            self._file.close()
+        except OSError:
+            if not self.is_dead:
+                self.is_dead = True
+                raise
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.bytes
