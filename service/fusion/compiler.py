@@ -1,7 +1,7 @@
 """Text to `Formula`: the compiled score that scoring calls and explain takes apart."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from service.fusion.explain import Explanation, Mode, decompose, explanations
 from service.fusion.functions import Kind, per_candidate
 from service.fusion.parser import parse
 from service.fusion.program import MEMBERS, Columns, Program, Scores
-from service.fusion.scope import RANK_IN, Let, read_scope
+from service.fusion.scope import RANK_IN, Let, Scope, read_scope
 from service.fusion.tree import Name, Node
 
 
@@ -36,6 +36,37 @@ class Formula:
     _program: Program = field(repr=False)
     _mode: Mode = field(repr=False)
     _terms: tuple[tuple[str, int], ...] = field(repr=False)  # (text, slot)
+    _scope: Scope = field(repr=False, compare=False)
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The columns it reads: heads and attributes."""
+        return self.heads | self.attributes
+
+    @property
+    def lets(self) -> dict[str, str]:
+        """Its functions and named values as given: "f(x)" or "name" -> text."""
+        return {let.key: let.source for let in self._scope.lets.values()}
+
+    def tunable(self) -> Callable[..., Scores]:
+        """`(params, columns, scalars, rows)` -> scores under other values of its params.
+
+        Slower than the formula itself, whose params are folded into its constants.
+        """
+        emitter = Emitter(self._scope, tunable=True)
+        score = emitter.emit(self.tree, Text(self.source, "score"))
+        program = _program(emitter, score.slot, len(emitter.steps), self._scope)
+        slots = {name: emitter.used[name] for name in self.params}
+
+        def scores(
+            params: Mapping[str, float], columns: Columns, scalars: Mapping[str, float], rows: int
+        ) -> Scores:
+            constants = list(program.constants)
+            for name, slot in slots.items():
+                constants[slot] = params[name]
+            return replace(program, constants=tuple(constants)).run(columns, scalars, rows)[1]
+
+        return scores
 
     def __str__(self) -> str:
         return str(self.tree)
@@ -117,17 +148,6 @@ def compile_formula(
         meaning: frozenset(n for n in emitter.used if scope.meanings[n] == meaning)
         for meaning in ("head", "attribute", "param", "scalar")
     }
-    columns = used["head"] | used["attribute"]
-    program = Program(
-        constants=tuple(emitter.constants),
-        columns=tuple((emitter.used[n], n) for n in sorted(columns)),
-        scalars=tuple((emitter.used[n], n) for n in sorted(used["scalar"])),
-        rank_in=emitter.used.get(RANK_IN),
-        steps=tuple(emitter.steps),
-        score=score.slot,
-        scored=scored,
-        across=any(MEMBERS in step.inputs for step in emitter.steps),
-    )
     return Formula(
         source,
         tree,
@@ -135,9 +155,26 @@ def compile_formula(
         attributes=used["attribute"],
         params=used["param"],
         scalars=used["scalar"],
-        _program=program,
+        _program=_program(emitter, score.slot, scored, scope),
         _mode=mode,
         _terms=slots,
+        _scope=scope,
+    )
+
+
+def _program(emitter: Emitter, score: int, scored: int, scope: Scope) -> Program:
+    """The emitted steps; the first `scored` of them give the score."""
+    used = sorted(emitter.used)
+    columns = [n for n in used if scope.meanings[n] in ("head", "attribute")]
+    return Program(
+        constants=tuple(emitter.constants),
+        columns=tuple((emitter.used[n], n) for n in columns),
+        scalars=tuple((emitter.used[n], n) for n in used if scope.meanings[n] == "scalar"),
+        rank_in=emitter.used.get(RANK_IN),
+        steps=tuple(emitter.steps),
+        score=score,
+        scored=scored,
+        across=any(MEMBERS in step.inputs for step in emitter.steps),
     )
 
 

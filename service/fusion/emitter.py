@@ -40,13 +40,19 @@ class Operand:
 
 
 class Emitter:
-    """Steps of expressions over one scope. Equal expressions share a slot, so each runs once."""
+    """Steps of expressions over one scope. Equal expressions share a slot, so each runs once.
 
-    def __init__(self, scope: Scope) -> None:
+    `tunable`: nothing that depends on a param is computed yet, so that the params' slots may be
+    given other values.
+    """
+
+    def __init__(self, scope: Scope, *, tunable: bool = False) -> None:
         self.constants: list[float | None] = [None]  # slot 0: MEMBERS
         self.steps: list[Step] = []
         self.used: dict[str, int] = {}  # name -> slot
         self._scope = scope
+        self._tunable = tunable
+        self._free: set[int] = set()  # slots whose constants may change
         self._slots: dict[tuple[str, tuple[int, ...]] | float, int] = {}
         self._visited = 0
         self._alone = False
@@ -98,6 +104,8 @@ class Emitter:
             raise text.error(message, node.span, suggestion)
         if name not in self.used:
             self.used[name] = self._new_slot(self._scope.params.get(name))
+            if self._tunable:
+                self._free.add(self.used[name])
         return Operand(self.used[name], Kind.NUMBER, 1)
 
     def _let_call(self, node: Call, operands: list[Operand], text: Text) -> Operand:
@@ -132,7 +140,8 @@ class Emitter:
         key = (name, inputs)
         if key not in self._slots:
             known = [c for c in (self.constants[i] for i in inputs) if c is not None]
-            if len(known) == len(inputs) and not function.across:
+            foldable = len(known) == len(inputs) and self._free.isdisjoint(inputs)
+            if foldable and not function.across:
                 with np.errstate(all="ignore"):
                     self._slots[key] = self._new_slot(float(function.call(*known)))
             else:
