@@ -29,6 +29,7 @@ from service.experiment.findings import Finding, pointer
 from service.experiment.freeze import KEY, frozen
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
+from service.experiment.redrawn import redrawn
 from service.experiment.reports import Report, read_report
 from service.experiment.snapshot import Checked
 from service.experiment.store import HistoryPage, PlanStore, Publication, StoredPlan
@@ -236,7 +237,12 @@ class Publisher:
             return Checked(tuple(err.findings), None)
         with _store_errors():
             models = await self.loader.models(plan)
-        return await self.loader.compiling.check(plan, models)
+        checked = await self.loader.compiling.check(plan, models)
+        live = self.loader.snapshot(scene)
+        if checked.snapshot is None or live is None:
+            return checked
+        moved = await asyncio.to_thread(redrawn, live, checked.snapshot)
+        return replace(checked, findings=(*checked.findings, *moved))
 
     async def _edit_once(
         self, scene: str, precondition: Precondition, change: Change, signature: Signature

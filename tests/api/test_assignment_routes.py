@@ -145,3 +145,15 @@ def test_served_arms_are_counted_and_checked(service: Running, scene: str):
         f'finerank_served_total{{arm="vcr-up/control",layer="fusion",scene="{scene}"}}' in metrics
     )
     assert f'p_value{{experiment="vcr-up",layer="fusion",scene="{scene}"}}' in metrics
+
+
+def test_publishing_says_who_would_change_arms(service: Running):
+    name = f"exp-{next(SCENE)}"
+    document = copy.deepcopy(PLAN) | {"scene": name}
+    service.publish(document, name)
+    document["layers"][0]["experiments"][0]["buckets"] = [[0, 4999]]
+    assert service.put(document, name).json()["findings"] == []
+    document["layers"][0]["experiments"][0]["arms"][0]["share"] = 150
+    (finding,) = service.put(document, name).json()["findings"]
+    assert finding["severity"] == "warning"
+    assert "25 % from treatment to control" in finding["message"]

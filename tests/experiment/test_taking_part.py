@@ -1,15 +1,10 @@
 """Snapshots over time and by request: ramps, conditions, holdouts, slices, signs, own buckets."""
 
 from math import exp
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from service.experiment.arithmetic import bucket_arithmetic
 from service.experiment.hashes import bucket
-from service.experiment.snapshot import Snapshot
 from tests.experiment.test_gate import instant, ramp
 from tests.experiment.test_snapshot import ARM, EVERYBODY, snapshot, user_with
 
@@ -166,55 +161,3 @@ def test_an_assignment_that_the_plan_cannot_follow_is_told():
     given = {"fusion": "ended/arm", "gone": 7}
     assert live.read_asked(given) == ({}, ("fusion", "gone"))
     assert live.read_asked(None) == ({}, ())
-
-
-@given(
-    user_id=st.sampled_from([None, "712", "1", "2", "3", "77"]),
-    tab=st.sampled_from([None, 1, 2]),
-    own=st.sampled_from([None, 5, "vcr-up/control", ""]),
-    now=st.sampled_from([MONDAY, TUESDAY]),
-    plan=st.sampled_from(
-        [
-            (),
-            (RAMP,),
-            (HELD,),
-            (PERTURB,),
-            ((f"{E}/when", "context.tab == 1"), RAMP, HELD),
-            (("layers/0/slice_s", 60), PERTURB, HELD),
-            (("layers/0/hash", "growthbook"), RAMP),
-            (("layers/0/hash", "pairec"), PERTURB),
-        ]
-    ),
-)
-def test_the_arithmetic_that_is_shown_gives_the_arm_that_was_given(user_id, tab, own, now, plan):
-    live = _compiled(plan)
-    asked = {} if own is None else {"fusion": own}
-    context = {} if tab is None else {"tab": tab}
-    found = live.assign(user_id, None, context, {}, asked, instant(now))
-    (line,) = bucket_arithmetic(live, user_id, None, context, {}, asked, instant(now))
-    assert line.get("bucket") == found.buckets.get("fusion")
-    if "forced" in line:
-        expected = line["forced"]
-    elif isinstance(own, str):
-        expected = own or None
-    elif (
-        "experiment" not in line
-        or line.get("held_out")
-        or not line.get("in_ramp", True)
-        or not line.get("met", True)
-    ):
-        expected = None
-    else:
-        arm = sum(line["arm_slot"] >= limit for limit in line["arm_limits"])
-        expected = f"vcr-up/{('control', 'treatment')[arm]}"
-        assert line.get("signs", {}) == found.signs
-    assert found.assignments.get("fusion") == expected
-
-
-_SNAPSHOTS: dict[str, Snapshot] = {}
-
-
-def _compiled(plan: tuple[tuple[str, Any], ...]) -> Snapshot:
-    if str(plan) not in _SNAPSHOTS:
-        _SNAPSHOTS[str(plan)] = snapshot(EVERYBODY, *plan)
-    return _SNAPSHOTS[str(plan)]

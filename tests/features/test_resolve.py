@@ -92,6 +92,11 @@ def test_a_context_name_that_experiments_read_is_not_unknown() -> None:
     assert raw.unknown == {"device": 1, "moon": 1}  # the user's device is read by nothing
 
 
+def test_a_user_name_that_experiments_read_is_not_unknown() -> None:
+    inline = Inline("7", ["a"], {"is_new": 1, "moon": 1}, user_units=frozenset({"is_new"}))
+    assert resolve(SCHEMA, inline, no_records(1)).unknown == {"moon": 1}
+
+
 def test_what_is_looked_up_cannot_be_given() -> None:
     assert SCHEMA.given_names["item"] == {"price", "author"}
     assert SCHEMA.given_names["user"] == {"age", "author_rates"}
