@@ -27,7 +27,6 @@ from service.api.messages import (
 from service.api.openapi import body_of, problems
 from service.api.plan_edit import change_params
 from service.api.publishing import (
-    SIGNATURE_HEADER,
     Published,
     Publisher,
     Signature,
@@ -35,6 +34,7 @@ from service.api.publishing import (
 )
 from service.errors import MalformedQuery
 from service.experiment.document import Plan
+from service.experiment.signing import SIGNATURE_HEADER
 from service.metrics import Metrics
 
 _LONGEST = {"author": 200, "message": 2_000}

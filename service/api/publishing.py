@@ -31,6 +31,7 @@ from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
 from service.experiment.redrawn import redrawn
 from service.experiment.reports import Report, read_report
+from service.experiment.signing import SIGNATURE_HEADER
 from service.experiment.snapshot import Checked
 from service.experiment.store import HistoryPage, PlanStore, Publication, StoredPlan
 
@@ -38,7 +39,6 @@ _ATTEMPTS = 5  # for a write that takes any live version, when others publish me
 _HISTORY = 1_000
 _TOLD = ("author", "message", "published_at")  # of what another has published meanwhile
 _MOST_LINES = 200  # of its differences
-SIGNATURE_HEADER = "finerank-signature"
 _UNSIGNED = Fault("the signature of the published document, as hex", header=SIGNATURE_HEADER)
 
 Document = dict[str, Any]

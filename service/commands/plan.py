@@ -1,4 +1,4 @@
-"""`finerank plan …`: read, check, change and roll back the plan of a scene over HTTP."""
+"""`finerank plan …`: read, compare and check the plan of a scene over HTTP; writes are apart."""
 
 import json
 from pathlib import Path
@@ -7,167 +7,97 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from service.commands import console
-from service.commands.plan_client import Findings, PlanClient, Refused, read_document
-from service.commands.plan_diff import diff_lines, param_changes
+from service.commands import console, plan_writes
+from service.commands.plan_client import PlanClient, Refused, read_document
+from service.commands.plan_options import (
+    URL,
+    File,
+    Scene,
+    Url,
+    Version,
+    show_findings,
+    show_lines,
+)
+from service.experiment.differences import changes, unified
 
-Scene = Annotated[str, typer.Argument(help="Scene of the plan.")]
-File = Annotated[Path, typer.Argument(help="Plan document, JSON; - reads stdin.")]
-Url = Annotated[str, typer.Option(envvar="FINERANK_URL", help="Where the service is.")]
-Token = Annotated[
-    str | None,
-    typer.Option(envvar="FINERANK_TOKEN", show_envvar=True, help="Write token of the service."),
-]
-Author = Annotated[str, typer.Option(envvar="USER", help="Who, for the audit.")]
-Message = Annotated[str, typer.Option("--message", "-m", help="Why, for the audit.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Publish over warnings without asking.")]
-Version = Annotated[int | None, typer.Option(help="This version instead of the live one.")]
-
-_URL = "http://127.0.0.1:8000"
+_PAGE = 1_000
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Plans: who gets which formula and model.", no_args_is_help=True)
     group.command("get")(get)
-    group.command("set")(set_params)
     group.command("validate")(validate)
-    group.command("publish")(publish)
     group.command("diff")(diff)
     group.command("history")(history)
-    group.command("rollback")(rollback)
+    plan_writes.register(group)
     app.add_typer(group, name="plan", rich_help_panel="Serving")
 
 
-def get(scene: Scene, url: Url = _URL, version: Version = None) -> None:
-    """Print the live plan as JSON, ready to be edited and published."""
-    with console.refusals(Refused), PlanClient(url, scene) as client:
-        stored = client.get(version)
-    console.err.print(
-        f"version {stored['version']} by {stored['author'] or 'nobody'}"
-        f" at {stored['published_at']}: {stored['message']}",
-        markup=False,
-    )
-    console.out.print(json.dumps(stored["plan"], indent=1, ensure_ascii=False), markup=False)
-
-
-def set_params(
+def get(
     scene: Scene,
-    assignments: Annotated[list[str], typer.Argument(help="b=1.6 c=0.2; weights are w_HEAD.")],
-    url: Url = _URL,
-    token: Token = None,
-    author: Author = "",
-    message: Message = "",
+    url: Url = URL,
+    version: Version = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write DIR/SCENE.json, for review in git.")
+    ] = None,
 ) -> None:
-    """Change params of the live plan now, in every formula that has them.
+    """Print the live plan as JSON, ready to be edited and published."""
+    with console.refusals(Refused, OSError), PlanClient(url, scene) as client:
+        stored = client.get(version)
+        text = json.dumps(stored["plan"], indent=1, ensure_ascii=False)
+        console.err.print(
+            f"version {stored['version']} by {stored['author'] or 'nobody'}"
+            f" at {stored['published_at']}: {stored['message']}",
+            markup=False,
+        )
+        if out is None:
+            console.out.print(text, markup=False)
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        file = out / f"{scene}.json"
+        file.write_text(text + "\n")
+    over = f"--over {stored['version']}"
+    console.err.print(f"edit {file}, then: finerank plan publish {scene} {file} {over}")
 
-    [dim]finerank plan set feed b=1.6 c=0.2 -m "more completion"[/]
-    """
-    params = dict(map(_assignment, assignments))
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
-        before = client.get()
-        answer = client.patch(params, before["version"], author, message or " ".join(assignments))
-        after = client.get(answer["version"])
-    for line in param_changes(before["plan"], after["plan"]):
-        console.out.print(line, markup=False)
-    _show_findings(answer["findings"])
-    console.out.print(f"version {before['version']} -> {answer['version']}")
 
-
-def validate(scene: Scene, file: File, url: Url = _URL) -> None:
+def validate(scene: Scene, file: File, url: Url = URL) -> None:
     """Say what publishing this plan would say; nothing changes."""
     with console.refusals(Refused), PlanClient(url, scene) as client:
         answer = client.validate(read_document(file))
-    _show_findings(answer["findings"])
+    show_findings(answer["findings"])
     if not answer["valid"]:
         raise typer.Exit(1)
     console.out.print("the plan can be published")
 
 
-def publish(
-    scene: Scene,
-    file: File,
-    url: Url = _URL,
-    token: Token = None,
-    author: Author = "",
-    message: Message = "",
-    yes: Yes = False,
-) -> None:
-    """Make a plan document the live plan; the first one of a scene, too."""
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
-        document = read_document(file)
-        live = client.live()
-        checked = client.validate(document)
-        _show_findings(checked["findings"])
-        if not checked["valid"]:
-            raise console.fail("the plan has errors; nothing was published")
-        if checked["findings"] and not yes:
-            typer.confirm("publish with these warnings?", abort=True, err=True)
-        answer = client.put(document, live, author, message)
-    console.out.print(f"version {live or 'none'} -> {answer['version']}")
-
-
-def diff(scene: Scene, file: File, url: Url = _URL, version: Version = None) -> None:
-    """Show what a plan document would change in the live plan."""
+def diff(scene: Scene, file: File, url: Url = URL, version: Version = None) -> None:
+    """Show what a plan document would change: weights with Δ %, texts, and the whole document."""
     with console.refusals(Refused), PlanClient(url, scene) as client:
         stored = client.get(version)
         document = read_document(file)
-    for line in diff_lines(stored["plan"], document, f"version {stored['version']}", str(file)):
-        console.out.print(line, style=_COLOURS.get(line[:1]), markup=False)
+    show_lines(changes(stored["plan"], document))
+    show_lines(unified(stored["plan"], document, f"version {stored['version']}", str(file)))
 
 
 def history(
     scene: Scene,
-    url: Url = _URL,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    url: Url = URL,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
 ) -> None:
     """List who published what, newest first."""
+    entries: list[dict[str, object]] = []
+    before = None
     with console.refusals(Refused), PlanClient(url, scene) as client:
-        answer = client.history(limit)
+        while len(entries) < limit:
+            page = client.history(min(limit - len(entries), _PAGE), before)
+            entries += page["history"]
+            before = page["next"]
+            if before is None:
+                break
     table = Table("version", "published", "author", "message", box=None)
-    for entry in answer["history"]:
-        live = " *" if entry["version"] == answer["live"] else ""
+    for entry in entries:
+        live = " *" if entry["version"] == page["live"] else ""
         row = (f"{entry['version']}{live}", *(entry[k] for k in ("published_at", "author")))
-        table.add_row(*row, entry["message"])
+        table.add_row(*map(str, row), str(entry["message"]))
     console.out.print(table)
-
-
-def rollback(
-    scene: Scene,
-    version: Annotated[
-        int | None, typer.Option("--to", help="Version; absent: what was live before.")
-    ] = None,
-    url: Url = _URL,
-    token: Token = None,
-    author: Author = "",
-    message: Message = "",
-) -> None:
-    """Publish an old version again, as a new one."""
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
-        before = client.get()
-        answer = client.rollback(version, author, message)
-        after = client.get(answer["version"])
-    for line in diff_lines(before["plan"], after["plan"], "before", "now"):
-        console.out.print(line, style=_COLOURS.get(line[:1]), markup=False)
-    console.out.print(f"version {before['version']} -> {answer['version']}: {after['message']}")
-
-
-_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
-
-
-def _assignment(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        return name.strip(), float(number)
-    except ValueError:
-        hint = "write name=number, like b=1.6"
-        raise console.fail(f"{text!r}: {hint}") from None
-
-
-def _show_findings(findings: Findings) -> None:
-    for finding in findings:
-        colour = "red" if finding["severity"] == "error" else "yellow"
-        console.err.print(finding["severity"], style=colour, end=" ")
-        console.err.print(f"{finding['pointer'] or '/'}: {finding['message']}", markup=False)
-        if "caret" in finding:
-            console.err.print(finding["caret"], markup=False)

@@ -2,12 +2,17 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
+from service.api.plan_edit import change_params
 from service.commands.local_token import local_token
+from service.errors import ServiceError
+from service.experiment.freeze import frozen
+from service.experiment.signing import SIGNATURE_HEADER, PlanKey
 
 TIMEOUT_S = 30.0
 
@@ -20,10 +25,13 @@ class Refused(Exception):
 
 
 class PlanClient:
-    """The plan of one scene. Reads need no token."""
+    """The plan of one scene. Reads need no token; with a key, what is written is signed."""
 
-    def __init__(self, url: str, scene: str, token: str | None = None) -> None:
+    def __init__(
+        self, url: str, scene: str, token: str | None = None, key: str | None = None
+    ) -> None:
         self._scene = scene
+        self._key = PlanKey(key) if key else None
         self._token = token or local_token(url)
         self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1/plans", timeout=TIMEOUT_S)
 
@@ -45,24 +53,51 @@ class PlanClient:
         query = {} if version is None else {"version": version}
         return accepted(self._send("GET", "", params=query))
 
-    def history(self, limit: int) -> Document:
-        return accepted(self._send("GET", "/history", params={"limit": limit}))
+    def history(self, limit: int, before: str | None = None) -> Document:
+        """A page; `before`: the `next` of the one before."""
+        query = {"limit": limit} | ({} if before is None else {"before": before})
+        return accepted(self._send("GET", "/history", params=query))
+
+    def replicas(self) -> Document:
+        return accepted(self._send("GET", "/replicas"))
 
     def validate(self, document: Document) -> Document:
         return accepted(self._send("POST", "/validate", json=document))
 
-    def put(self, document: Document, live: int | None, author: str, message: str) -> Document:
+    def put(
+        self,
+        document: Document,
+        live: int | None,
+        author: str,
+        message: str,
+        signature: str | None = None,
+    ) -> Document:
         """Publish over the version `live`; None: as the first plan of the scene."""
-        condition = {"If-None-Match": "*"} if live is None else {"If-Match": f'"v{live}"'}
-        return self._write("PUT", "", document, condition, author, message)
+        headers = {"If-None-Match": "*"} if live is None else _if_match(live)
+        headers |= {SIGNATURE_HEADER: signature} if signature else self._signed(document)
+        return self._write("PUT", "", document, headers, author, message)
 
-    def patch(self, params: dict[str, float], live: int, author: str, message: str) -> Document:
-        condition = {"If-Match": f'"v{live}"'}
-        return self._write("PATCH", "", {"params": params}, condition, author, message)
+    def patch(
+        self, params: dict[str, float], live: Document, author: str, message: str
+    ) -> Document:
+        """Change params of the plan `live`, as `get` answered it."""
+        headers = _if_match(live["version"])
+        with suppress(ServiceError):  # what cannot be changed the service refuses better
+            headers |= self._signed(change_params(live["plan"], params))
+        return self._write("PATCH", "", {"params": params}, headers, author, message)
+
+    def freeze(self, live: Document, formula: str | None, reason: str, author: str) -> Document:
+        """Serve one formula of the plan `live`, as `get` answered it; None: all of it again."""
+        headers = _if_match(live["version"]) | self._signed(frozen(live["plan"], formula, reason))
+        body = {"formula": formula, "reason": reason}
+        return self._write("POST", "/freeze", body, headers, author, "")
 
     def rollback(self, version: int | None, author: str, message: str) -> Document:
         body = {} if version is None else {"version": version}
         return self._write("POST", "/rollback", body, {}, author, message)
+
+    def _signed(self, document: Document) -> dict[str, str]:
+        return {} if self._key is None else {SIGNATURE_HEADER: self._key.sign(document)}
 
     def _write(
         self,
@@ -91,6 +126,10 @@ class PlanClient:
             raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
         except ValueError as error:  # a number that JSON does not have
             raise Refused(f"the document cannot be sent: {error}") from error
+
+
+def _if_match(version: int) -> dict[str, str]:
+    return {"If-Match": f'"v{version}"'}
 
 
 def read_document(path: Path) -> Document:
@@ -130,4 +169,8 @@ def accepted(answer: httpx.Response) -> Document:
         place = fault.get("pointer") or fault.get("header") or "/"
         lines.append(f"  {place}: {fault['detail']}")
         lines += [f"    {line}" for line in fault.get("caret", "").splitlines()]
+    if "changes" in body:
+        who = f"{body['author'] or 'somebody'} published version {body['version']}"
+        lines.append(f"  {who} at {body['published_at']}: {body['message']}")
+        lines += [f"    {line}" for line in body["changes"]]
     raise Refused("\n".join(lines))

@@ -14,6 +14,8 @@ from typing import Any
 from service.experiment.errors import UnsignedPlan
 from service.experiment.store import plan_digest
 
+SIGNATURE_HEADER = "finerank-signature"  # of a write over HTTP
+
 
 @dataclass(frozen=True)
 class PlanKey:

@@ -41,8 +41,8 @@ def test_set_changes_a_param_and_shows_before_and_after(finerank, service):
     before = live(service)["version"]
     done = finerank("plan", "set", "feed", "b=1.6", "w_like=3", "-m", "more completion")
     assert done.stdout.splitlines() == [
-        "base.b: 1.2 -> 1.6",
-        "sum.w_like: 4 -> 3",
+        "base.b: 1.2 -> 1.6 (+33.3 %)",
+        "sum.w_like: 4 -> 3 (-25.0 %)",
         f"version {before} -> {before + 1}",
     ]
     now = live(service)

