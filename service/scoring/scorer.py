@@ -53,7 +53,7 @@ class _Ranking:
         rows = len(self.request.ids)
         ladder = self.snapshot.ladder
         if not ladder or ladder[-1].step != INPUT_ORDER:
-            raise NotScored(reason, rows)
+            raise NotScored(reason, rows, self.treatment.assignments)
         # What was given up on the way to no scores at all no longer matters.
         kept = {r: n for r, n in self.degraded.items() if r == FEATURE_STORE}
         return in_input_order(

@@ -1,5 +1,6 @@
 """Stopping an arm: nobody gets it, nobody else moves, and it drags nothing down any more."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -26,8 +27,13 @@ STOPPED = (f"{ARMS}/1/stopped", "too many invalid scores")
 CHANGES = (EVERYBODY, THREE, ("force", {"forced": {"fusion": "vcr-up/up"}}))
 
 
+def changes_of() -> tuple[tuple[str, Any], ...]:
+    """A copy, for later changes go into its parts."""
+    return copy.deepcopy(CHANGES)
+
+
 def snapshot(*changes: tuple[str, Any]) -> Snapshot:
-    return compile_snapshot(parse_plan(plan(*CHANGES, *changes)), 1, ToyModels())
+    return compile_snapshot(parse_plan(plan(*changes_of(), *changes)), 1, ToyModels())
 
 
 def test_who_was_in_a_stopped_arm_gets_the_default_and_nobody_else_moves():
@@ -51,7 +57,7 @@ def test_forced_users_and_callers_do_not_get_a_stopped_arm():
 
 def test_a_stopped_arm_needs_neither_its_model_nor_a_formula_that_works():
     broken = (f"{ARMS}/1/set", {"model": "gone@champion", "formula": "sum"})
-    found = parse_plan(plan(*CHANGES, broken, STOPPED))
+    found = parse_plan(plan(*changes_of(), broken, STOPPED))
     assert [str(ref) for ref in model_refs(found)] == ["toy@champion"]
     assert compile_snapshot(found, 1, ToyModels()).models == {"toy/1"}
 
@@ -65,10 +71,10 @@ def test_the_sample_ratio_expects_nobody_in_a_stopped_arm():
 
 
 def test_the_edit_marks_the_arm_and_leaves_the_document_it_was_given_alone():
-    document = plan(*CHANGES)
+    document = plan(*changes_of())
     edited = stop_arm(document, "fusion", "vcr-up/up", "too many invalid scores")
-    assert edited == plan(*CHANGES, STOPPED)
-    assert document == plan(*CHANGES)
+    assert edited == plan(*changes_of(), STOPPED)
+    assert document == plan(*changes_of())
 
 
 @pytest.mark.parametrize(
@@ -76,9 +82,9 @@ def test_the_edit_marks_the_arm_and_leaves_the_document_it_was_given_alone():
 )
 def test_an_arm_that_is_not_there_is_not_stopped(layer: str, arm: str):
     with pytest.raises(NotRunning, match=f"{arm!r} of layer {layer!r} is not in the plan"):
-        stop_arm(plan(*CHANGES), layer, arm, "why")
+        stop_arm(plan(*changes_of()), layer, arm, "why")
 
 
 def test_an_arm_is_stopped_once():
     with pytest.raises(NotRunning, match="stopped already: too many invalid scores"):
-        stop_arm(plan(*CHANGES, STOPPED), "fusion", "vcr-up/up", "why")
+        stop_arm(plan(*changes_of(), STOPPED), "fusion", "vcr-up/up", "why")
