@@ -49,6 +49,14 @@ class Item(TypedDict):
     features: NotRequired[dict[str, Any] | None]
 
 
+class Explain(BaseModel):
+    """Explain every item, and why one of two candidates is above the other."""
+
+    model_config = _STRICT
+
+    compare: Annotated[list[Id], Field(min_length=2, max_length=2, examples=[["6831", "5239"]])]
+
+
 class RankRequest(BaseModel):
     """One user, one context, a set of candidates: give either `candidates` or `items`."""
 
@@ -69,7 +77,7 @@ class RankRequest(BaseModel):
     candidates: Candidates | None = None
     items: list[Item] | None = None
     limit: Annotated[int, Field(ge=1)] | None = Field(None, description="absent: all candidates")
-    explain: bool = False
+    explain: bool | Explain = Field(False, description="true, or two candidates to compare as well")
     heads: bool = Field(True, description="false leaves the heads out of the reply")
 
 
@@ -99,7 +107,11 @@ class RankReplyHead(BaseModel):
     )
     took_ms: float
     explain_request: dict[str, Any] | None = Field(
-        None, description="with explain: formula, params, scalars, missing names, bucket arithmetic"
+        None,
+        description="with explain: formula, params, scalars, missing names, calibration of heads,"
+        " bucket arithmetic; control: what the experiments changed, each key [in no experiment,"
+        " here]; compare: the lead of one candidate over another by terms, and flips: the smallest"
+        " change of each param, alone, that ends it",
     )
 
 
@@ -112,6 +124,10 @@ class ItemExplanation(BaseModel):
     note: str = Field(description="what the terms cannot say")
     terms: list[dict[str, Any]] = Field(description="text, value and contribution of each term")
     missing: list[str] = Field(description="item features without a value")
+    position: int = Field(description="by score, 1 is best; the whole request counts")
+    control: dict[str, float | None] | None = Field(
+        None, description="score and position in no experiment; absent where that is not known"
+    )
 
 
 class ColumnReply(RankReplyHead):

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.deadline import read_timeout_ms
 from service.api.decoding import RankBody, decode_rank
 from service.api.door import OVERLOAD, ticket_of, too_busy
+from service.api.explanations import compared_rows
 from service.api.guarding import guard_ranked, guard_unscored
 from service.api.messages import ColumnReply, RankRequest, RowReply
 from service.api.openapi import body_of, problems
@@ -206,7 +207,8 @@ def _rank_input(
         units=snapshot.context_units,
         user_units=snapshot.user_names,
         limit=asked.limit,
-        explain=asked.explain,
+        explain=bool(asked.explain),
+        compare=compared_rows(asked, body.ids) if asked.explain else None,
         heads=asked.heads,
     )
 

@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 
 from service.api.decoding import RankBody
+from service.api.explanations import item_explanations, request_explanation
 from service.api.messages import Form
-from service.experiment.arithmetic import bucket_arithmetic
 from service.experiment.snapshot import Snapshot
-from service.scoring.ranking import Explained, RankInput, RankOutput
+from service.scoring.ranking import RankInput, RankOutput
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -41,8 +41,10 @@ def rank_reply(
         reply["degraded_detail"] = output.degraded
     explained = None
     if output.explained is not None:
-        explained = _explain(output, output.explained)
-        reply["explain_request"] = _explain_request(request, snapshot, output, output.explained)
+        explained = item_explanations(output, output.explained)
+        reply["explain_request"] = request_explanation(
+            request, body.ids, snapshot, output, output.explained
+        )
     ids = list(map(body.ids.__getitem__, output.order.tolist()))
     scores = np.where(output.valid, output.scores, np.nan)[output.order]
     heads = {}
@@ -88,42 +90,3 @@ def _rows(
     for item, explanation in zip(items, explained or [], strict=False):
         item["explain"] = explanation
     return {"items": items}
-
-
-def _explain(output: RankOutput, explained: Explained) -> list[dict[str, Any]]:
-    """What made each score, in the order of the reply. Values that are not finite become null."""
-    return [
-        {
-            "heads": {n: float(v[row]) for n, v in output.heads.items()},
-            "attributes": {n: float(v[row]) for n, v in explained.attributes.items()},
-            "mode": explained.terms[row].mode,
-            "note": explained.terms[row].note,
-            "terms": [
-                {"text": t.text, "value": t.value, "contribution": t.contribution}
-                for t in explained.terms[row].terms
-            ],
-            "missing": explained.missing_by_item[row],
-        }
-        for row in output.order.tolist()
-    ]
-
-
-def _explain_request(
-    request: RankInput, snapshot: Snapshot, output: RankOutput, explained: Explained
-) -> dict[str, Any]:
-    """What holds for all candidates: the formula with its numbers, and how the user got it."""
-    formula = output.treatment.formula
-    return {
-        "formula": formula.source,
-        "params": {n: output.treatment.params[n] for n in sorted(formula.params)},
-        "scalars": explained.scalars,
-        "missing": explained.missing,
-        "buckets": bucket_arithmetic(
-            snapshot,
-            request.user_id,
-            request.request_id,
-            request.context,
-            request.user,
-            request.asked,
-        ),
-    }

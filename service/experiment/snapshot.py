@@ -24,6 +24,7 @@ from service.experiment.hashes import bucket
 from service.experiment.rules import agree
 from service.experiment.traffic_rules import HOLDOUT
 from service.experiment.treatments import Compiler, Models, Treatment
+from service.experiment.walk import declared_params
 
 Asked = Mapping[str, int | str]  # layer -> bucket, or "experiment/arm"
 
@@ -122,6 +123,16 @@ class Snapshot:
         if held_out:
             return _marked_held_out(treatment, buckets)
         return Treatment(*treatment[:-1], buckets) if buckets else treatment
+
+    @property
+    def default(self) -> Treatment:
+        """What who is in no experiment gets."""
+        return self.treatments[(UNASSIGNED,) * len(self.layers)]
+
+    @cached_property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        """Param -> least and greatest value, plan-wide."""
+        return {name: (param.min, param.max) for name, _, param in declared_params(self.plan)}
 
     def is_held_out(
         self, user_id: str | None, request_id: str | None, context: Mapping[str, Any]

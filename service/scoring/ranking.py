@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.encode import Array, Column, Counts
+from service.contract.heads import Calibration
 from service.features.resolve import Inline
 from service.features.store import Fetched
 from service.fusion import Explanation, Formula
+from service.fusion.compare import Comparison
 
 
 class Step(Protocol):
@@ -57,6 +59,10 @@ class Snapshot(Protocol):
     def version(self) -> int: ...
     @property
     def ladder(self) -> Sequence[Step]: ...
+    @property
+    def default(self) -> Treatment: ...
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]: ...
     def assign(
         self,
         user_id: str | None,
@@ -89,6 +95,7 @@ class RankInput:
     user_units: frozenset[str] = frozenset()
     limit: int | None = None
     explain: bool = False
+    compare: tuple[int, int] | None = None  # input positions; only with `explain`
     heads: bool = True
 
     @property
@@ -112,14 +119,33 @@ class RankInput:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What the request would have got in no experiment: `scores` and `positions` (1 is best) of the
+    N candidates in input order; None where that takes a model that did not run.
+    """
+
+    treatment: Treatment
+    scores: NDArray[np.float64] | None
+    positions: NDArray[np.intp] | None
+
+
+@dataclass(frozen=True)
 class Explained:
-    """What `explain` adds. Everything per candidate is in input order."""
+    """What `explain` adds. Everything per candidate is in input order.
+
+    `positions`: by score, 1 is best. `calibrations`: of the heads that have one. `control`: None
+    when no experiment had a part in this ranking.
+    """
 
     terms: Sequence[Explanation]
     attributes: Mapping[str, NDArray[np.float64]]
     scalars: Mapping[str, float]
     missing: Sequence[str]  # user and context names without a value
     missing_by_item: Sequence[Sequence[str]]
+    calibrations: Mapping[str, Calibration]
+    positions: NDArray[np.intp]
+    control: Control | None
+    comparison: Comparison | None
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.encode import Counts
-from service.features.resolve import missing_names
 from service.features.store import Fetched
 from service.fusion import order
 from service.scoring.errors import RunStopped
+from service.scoring.explaining import Explaining, explain
 from service.scoring.package import LoadedModel
-from service.scoring.prepared import Kept, Prepared, infer, prepare
+from service.scoring.prepared import Kept, infer, prepare
 from service.scoring.ranking import Evidence, Explained, RankInput, Treatment
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
@@ -47,6 +47,7 @@ def score(
     clock: Callable[[], float],
     asked_at: float,
     infer_by: float = math.inf,
+    explaining: Explaining | None = None,
 ) -> Scored:
     """Read, encode, run, fuse and order. `asked_at`: when this was handed over, on `clock`.
 
@@ -69,9 +70,11 @@ def score(
         scores = treatment.formula(columns, scalars, rows=rows)
         ranked = order(scores)
     explained = None
-    if request.explain:
+    if explaining is not None:
         with stages.timed("explain"):
-            explained = _explained(treatment, model, prepared, columns, scalars)
+            explained = explain(
+                explaining, request, treatment, model, prepared, columns, scalars, scores
+            )
     return Scored(
         heads=heads,
         scores=np.where(scores.valid, scores.values, np.nan),
@@ -90,21 +93,4 @@ def score(
             fetched=fetched,
             versions=prepared.versions,
         ),
-    )
-
-
-def _explained(
-    treatment: Treatment,
-    model: LoadedModel,
-    prepared: Prepared,
-    columns: Mapping[str, Floats],
-    scalars: Mapping[str, float],
-) -> Explained:
-    missing, missing_by_item = missing_names(model.schema, prepared.raw)
-    return Explained(
-        terms=treatment.formula.explain(columns, scalars, rows=prepared.raw.rows),
-        attributes=prepared.attributes,
-        scalars=scalars,
-        missing=missing,
-        missing_by_item=missing_by_item,
     )

@@ -16,6 +16,7 @@ from service.scoring.admission import Admission, Ticket
 from service.scoring.answers import in_input_order, ranked
 from service.scoring.cost import FEATURES, CostModel
 from service.scoring.errors import NotScored, RunFailed, RunStopped
+from service.scoring.explaining import Explaining
 from service.scoring.item_caches import ItemCaches
 from service.scoring.ladder import INPUT_ORDER, Choice, choose
 from service.scoring.package import LoadedModel
@@ -146,7 +147,10 @@ class Scorer:
             fetched = Fetched.nothing(len(inline.ids))
             kept = kept and replace(kept, learns=False)
         try:
-            scored = await self._score(asked, choice, model, fetched, kept, ticket, finish_at)
+            explaining = Explaining.of(asked, ranking.snapshot)
+            scored = await self._score(
+                asked, choice, model, fetched, kept, ticket, finish_at, explaining
+            )
         except (Late, RunStopped):
             return ranking.unscored(DEADLINE)
         except RunFailed as err:
@@ -189,6 +193,7 @@ class Scorer:
         kept: Kept | None,
         ticket: Ticket,
         finish_at: float,
+        explaining: Explaining | None,
     ) -> Scored:
         """Score on a worker thread; costs are checked again before encoding and before inference.
 
@@ -206,7 +211,16 @@ class Scorer:
             if self._clock() > begin_by:
                 raise Late
             scored = score(
-                asked, choice.treatment, model, fetched, kept, stop, self._clock, now, infer_by
+                asked,
+                choice.treatment,
+                model,
+                fetched,
+                kept,
+                stop,
+                self._clock,
+                now,
+                infer_by,
+                explaining,
             )
             return scored, self._clock()
 

@@ -1,0 +1,106 @@
+import math
+from copy import deepcopy
+
+import pytest
+
+from tests.api.running import PLAN
+
+IDS = [f"i{n}" for n in range(14, 34)]
+LENGTHS = [float(5 * n) for n in range(1, 21)]
+
+
+def ask(user="nobody", **more):
+    features = {"videolen_s": LENGTHS}
+    return {"user": {"id": user}, "candidates": {"ids": IDS, "features": features}, **more}
+
+
+def explained(service, **more):
+    answer = service.rank(ask(explain=True, **more))
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_control_says_what_the_arm_changed_and_what_each_item_had_without_it(service):
+    told = explained(service, user="forced")
+    assert told["assignments"] == {"fusion": "vcr-up/treatment"}
+    assert told["explain_request"]["control"] == {"params": {"b": [1.2, 1.6]}}
+    plain = service.rank(ask("nobody")).json()
+    alone = dict(zip(plain["ids"], plain["scores"], strict=True))
+    for id_, item in zip(told["ids"], told["explain"], strict=True):
+        assert item["control"]["score"] == alone[id_]
+        assert item["control"]["position"] == plain["ids"].index(id_) + 1
+    assert [item["position"] for item in told["explain"]] == list(range(1, len(IDS) + 1))
+
+
+def test_who_is_in_no_experiment_has_no_control(service):
+    told = explained(service)
+    assert told["explain_request"]["control"] is None
+    assert "control" not in told["explain"][0]
+
+
+def test_a_formula_of_its_own_is_shown_beside_the_default(service):
+    plan = deepcopy(PLAN)
+    arm = plan["layers"][0]["experiments"][0]["arms"][1]
+    arm["set"] = {"let": {"f(x)": "1 / (1 + x)"}, "params": {"b": 1.2}}
+    service.publish(plan)
+    changed = explained(service, user="forced")["explain_request"]["control"]
+    assert changed == {"let": {"f(x)": ["1 / (1 + log1p(x / 30))", "1 / (1 + x)"]}}
+    arm["set"] = {"formula": "sum"}
+    service.publish(plan)
+    changed = explained(service, user="forced")["explain_request"]["control"]
+    assert changed["formula"] == ["base", "sum"]
+    assert changed["score"][1].startswith("w_ctr * ctr")
+    assert changed["params"]["a"] == [0.3, None]
+    service.publish(PLAN)
+
+
+def test_two_items_are_compared_by_the_terms_that_decide(service):
+    last, first = service.rank(ask()).json()["ids"][-1], service.rank(ask()).json()["ids"][0]
+    told = service.rank(ask(explain={"compare": [last, first]})).json()
+    found = told["explain_request"]["compare"]
+    assert (found["above"]["id"], found["below"]["id"]) == (first, last)
+    assert found["lead"] == pytest.approx(
+        math.log(found["above"]["score"] / found["below"]["score"]), rel=1e-9
+    )
+    assert sum(term["gap"] for term in found["terms"]) == pytest.approx(found["lead"])
+    sizes = [abs(term["gap"]) for term in found["terms"]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_change_it_names_flips_the_two_when_it_is_published(service):
+    ids = service.rank(ask()).json()["ids"]
+    for above, below in zip(ids, ids[1:], strict=False):
+        told = service.rank(ask(explain={"compare": [above, below]})).json()
+        flips = [f for f in told["explain_request"]["compare"]["flips"] if f["needs"] is not None]
+        if flips:
+            break
+    flip = flips[0]
+    assert flip["method"] == "log-linear"
+    assert flip["bounds"][0] <= flip["needs"] <= flip["bounds"][1]
+    plan = deepcopy(PLAN)
+    plan["formulas"]["base"]["params"][flip["param"]]["value"] = flip["needs"]
+    service.publish(plan)
+    moved = service.rank(ask()).json()["ids"]
+    service.publish(PLAN)
+    assert moved.index(below) < moved.index(above)
+
+
+@pytest.mark.parametrize(
+    ("pair", "sentence"),
+    [
+        (["i14", "nope"], "/explain/compare/1: 'nope' is no candidate of this request"),
+        (["i14", "i14"], "/explain/compare/1: 'i14' is compared with itself: name two candidates"),
+    ],
+)
+def test_only_two_candidates_can_be_compared(service, pair, sentence):
+    answer = service.rank(ask(explain={"compare": pair}))
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == sentence
+
+
+def test_a_row_reply_has_the_comparison_too(service):
+    items = [{"id": "i14"}, {"id": "i15"}]
+    asked = {"user": {"id": "u"}, "items": items, "explain": {"compare": ["i14", "i15"]}}
+    told = service.rank(asked).json()
+    assert told["explain_request"]["compare"]["mode"] == "product"
+    assert told["items"][0]["explain"]["position"] == 1
