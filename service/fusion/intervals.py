@@ -87,7 +87,9 @@ def survey(
     life.visit(root)
     doubts = [*now.doubts, *_signs(root, now.ranges, heads), *life.doubts]
     once = {(doubt.kind, doubt.place): doubt for doubt in reversed(doubts)}
-    return Survey(score, tuple(reversed(once.values())), frozenset(life.matter), frozenset(life.idle))
+    return Survey(
+        score, tuple(reversed(once.values())), frozenset(life.matter), frozenset(life.idle)
+    )
 
 
 @dataclass
