@@ -47,6 +47,11 @@ class Ranked(NamedTuple):
     heads: Mapping[str, NDArray[np.float32]]
     attributes: Mapping[str, NDArray[np.float64]]
 
+    @property
+    def scored(self) -> int:
+        """S."""
+        return next((len(values) for values in self.heads.values()), 0)
+
 
 class Used(NamedTuple):
     """What the S scored candidates were scored from, raw and encoded.

@@ -112,7 +112,7 @@ class RequestRows:
             if used is None or not used.item_columns
             else _json(used.item_columns),
             "limit": ranked.limit,
-            "scored": scored_of(ranked),
+            "scored": ranked.scored,
         }
         for name, column in self._plain.items():
             column.append(values[name])
@@ -148,11 +148,6 @@ class RequestRows:
 
     def _add(self, name: str, values: NDArray[Any] | None) -> None:
         self._lists.setdefault(name, []).append(None if values is None else values.reshape(-1))
-
-
-def scored_of(ranked: Ranked) -> int:
-    """S: how many of the first candidates have heads."""
-    return next((len(values) for values in ranked.heads.values()), 0) if ranked.ids else 0
 
 
 def list_array(rows: Sequence[NDArray[Any] | None], type_: arrow.DataType) -> arrow.ListArray:

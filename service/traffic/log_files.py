@@ -1,0 +1,155 @@
+"""Find the files of a serving log and read its requests, the newest first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from service.traffic.batch import SIZE, Asked, Batch, ItemNames, is_in_order
+from service.traffic.errors import TrafficError
+from service.traffic.layout import ATTRIBUTE, FORMAT, HEAD, METADATA, REQUESTS
+
+_COLUMNS = (
+    *("request_id", "at", "user_id", "user", "context", "asked", "user_record", "scored"),
+    *("ids", "order", "scores"),
+)
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A finished file. `about`: scene and model of its rows."""
+
+    path: Path
+    rows: int
+    about: dict[str, Any]
+
+
+def find_files(root: Path, scene: str, kind: str = REQUESTS) -> list[LogFile]:
+    """The files of a scene, newest first.
+
+    Raises:
+        TrafficError: there are none, or one is not ours.
+    """
+    directory = root / scene
+    paths = sorted(directory.glob(f"*/*/{kind}-*.parquet"), key=lambda p: p.name, reverse=True)
+    if not paths and kind == REQUESTS:
+        known = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+        raise TrafficError(
+            f"{root} holds no finished log file of scene {scene!r}"
+            f" (scenes: {', '.join(known) or 'none'})"
+        )
+    return [_open(path) for path in paths]
+
+
+def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[Batch]:
+    """Batches of the last requests, as many as `last`; those without scores are left out."""
+    for file in files:
+        if last <= 0:
+            return
+        skip = max(file.rows - last, 0)
+        last -= file.rows - skip
+        reader = parquet.ParquetFile(file.path)
+        wanted = [
+            name
+            for name in reader.schema_arrow.names
+            if name in _COLUMNS or name.startswith((HEAD, ATTRIBUTE))
+        ]
+        for rows in reader.iter_batches(SIZE, columns=wanted):
+            if skip >= len(rows):
+                skip -= len(rows)
+                continue
+            batch = _batch(rows.slice(skip), file.about["model"], names)
+            skip = 0
+            if batch.asked:
+                yield batch
+
+
+def _open(path: Path) -> LogFile:
+    try:
+        found = parquet.read_metadata(path)
+        about = orjson.loads((found.metadata or {})[METADATA])
+    except (arrow.ArrowException, OSError, KeyError, ValueError) as err:
+        raise TrafficError(f"{path} is no file of a serving log: {err}") from err
+    if about["format"] != FORMAT:
+        raise TrafficError(f"{path} has format {about['format']}; this reads {FORMAT}")
+    return LogFile(path, found.num_rows, about)
+
+
+def _batch(rows: arrow.RecordBatch, model: str, names: ItemNames) -> Batch:
+    scored = rows.column("scored").to_numpy()
+    rows = rows.filter(arrow.array(scored > 0))
+    counts = scored[scored > 0].astype(np.int64)
+    candidates = rows.column("ids").value_lengths().to_numpy()
+    # scored are the first of a request
+    starts = np.repeat(np.cumsum(candidates) - candidates, candidates)
+    kept = np.arange(len(starts)) - starts < np.repeat(counts, candidates)
+    scores = _flat(rows, "scores")
+    return Batch(
+        model=model,
+        asked=_asked(rows),
+        counts=counts,
+        items=_items(rows.column("ids").flatten(), names)[kept],
+        scores=scores[kept],
+        heads=_columns(rows, HEAD),
+        attributes=_columns(rows, ATTRIBUTE),
+        in_order=_in_order(rows, scores, candidates),
+    )
+
+
+def _asked(rows: arrow.RecordBatch) -> list[Asked]:
+    names = ("request_id", "user_id", "user", "context", "asked", "user_record")
+    columns = [rows.column(name).to_pylist() for name in names]
+    times = rows.column("at").cast(arrow.int64()).to_numpy() / 1000
+    return [
+        Asked(
+            request_id=request_id,
+            at_s=at_s,
+            user_id=user_id,
+            user=orjson.loads(user),
+            context=orjson.loads(context),
+            asked=orjson.loads(asked),
+            stored=record,
+        )
+        for at_s, (request_id, user_id, user, context, asked, record) in zip(
+            times.tolist(), zip(*columns, strict=True), strict=True
+        )
+    ]
+
+
+def _items(ids: arrow.Array, names: ItemNames) -> NDArray[np.int64]:
+    """Numbers of ids, each different one looked up once."""
+    if not len(ids):
+        return np.zeros(0, np.int64)
+    encoded = ids.dictionary_encode()
+    different = names.numbers(encoded.dictionary.to_pylist())
+    return np.asarray(different[encoded.indices.to_numpy()])
+
+
+def _columns(rows: arrow.RecordBatch, prefix: str) -> dict[str, NDArray[Any]]:
+    names = [name for name in rows.schema.names if name.startswith(prefix)]
+    return {name.removeprefix(prefix): _flat(rows, name) for name in names}
+
+
+def _flat(rows: arrow.RecordBatch, name: str) -> NDArray[Any]:
+    values: NDArray[Any] = rows.column(name).flatten().to_numpy(zero_copy_only=False)
+    return values
+
+
+def _in_order(
+    rows: arrow.RecordBatch, scores: NDArray[np.float64], candidates: NDArray[Any]
+) -> NDArray[np.bool_]:
+    orders, served = _flat(rows, "order"), rows.column("order").value_lengths().to_numpy()
+    first_score, first = np.cumsum(candidates) - candidates, np.cumsum(served) - served
+    return np.array(
+        [
+            is_in_order(scores[at : at + n], orders[of : of + k])
+            for at, n, of, k in zip(first_score, candidates, first, served, strict=True)
+        ],
+        bool,
+    )
