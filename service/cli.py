@@ -10,10 +10,10 @@ from importlib.metadata import entry_points
 
 import typer
 
-from service.commands import console, doctor, experiments, features, models, plan, serve
+from service.commands import console, doctor, experiments, explain, features, models, plan, serve
 
 GROUP = "finerank.commands"
-_ROOMS = (serve, doctor, plan, features, models, experiments)
+_ROOMS = (serve, doctor, plan, features, models, experiments, explain)
 
 
 def build_cli() -> typer.Typer:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from copy import deepcopy
 
@@ -69,7 +70,7 @@ def test_two_items_are_compared_by_the_terms_that_decide(service):
 
 def test_the_change_it_names_flips_the_two_when_it_is_published(service):
     ids = service.rank(ask()).json()["ids"]
-    for above, below in zip(ids, ids[1:], strict=False):
+    for above, below in itertools.pairwise(ids):
         told = service.rank(ask(explain={"compare": [above, below]})).json()
         flips = [f for f in told["explain_request"]["compare"]["flips"] if f["needs"] is not None]
         if flips:
