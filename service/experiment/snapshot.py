@@ -25,6 +25,7 @@ from service.experiment.rules import agree
 from service.experiment.traffic_rules import HOLDOUT
 from service.experiment.treatments import Compiler, Models, Treatment
 from service.experiment.walk import declared_params
+from service.fusion import compile_condition
 
 Asked = Mapping[str, int | str]  # layer -> bucket, or "experiment/arm"
 
@@ -67,9 +68,8 @@ class Snapshot:
 
     @cached_property
     def _read_by_conditions(self) -> frozenset[str]:
-        gates = (e.gate for layer in self.layers for e in layer.experiments if e is not None)
-        found = (gate.when.scalars for gate in gates if gate is not None and gate.when is not None)
-        return frozenset(name for names in found for name in names)
+        texts = [e.when for layer in self.plan.layers for e in layer.experiments if e.when]
+        return frozenset(name for text in texts for name in compile_condition(text).scalars)
 
     @cached_property
     def _reads_clock(self) -> bool:
@@ -222,7 +222,10 @@ def _snapshot(plan: Plan, version: int, treatments: Mapping[Choice, Treatment]) 
         plan=plan,
         deadline_ms=plan.deadline_ms,
         models=frozenset(
-            one.model for t in treatments.values() for one in (t, *t.lighter) if one is not None
+            one.model
+            for t in treatments.values()
+            for one in (t, *t.lighter, t.shadow)
+            if one is not None
         ),
         ladder=plan.ladder,
         layers=layers,
