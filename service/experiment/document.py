@@ -223,6 +223,31 @@ class Guardrails(_Strict):
         return self
 
 
+class Shadow(_Strict):
+    """What is scored beside the answers and changes none of them, to see what it would change.
+
+    A `formula` alone is scored on the heads of the answer, with its own params, whatever arm the
+    request is in. With a `model`, the formula of the answer (or `formula`) is scored on the heads
+    of that model. `share` of the requests: all by default, with a model 0.05.
+    """
+
+    formula: Name | None = None
+    model: str | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.formula is None and self.model is None:
+            raise ValueError("name a formula, a model, or both")
+        return self
+
+    @property
+    def share_taken(self) -> float:
+        if self.share is not None:
+            return self.share
+        return 1.0 if self.model is None else 0.05
+
+
 class Step(_Strict):
     """What a request gets that has no time for more: a step down the ladder.
 
@@ -259,5 +284,6 @@ class Plan(_Strict):
         Step(step="input_order"),
     )
     guardrails: Guardrails | None = None
+    shadow: Shadow | None = None
     force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"
     freeze: Freeze | None = None

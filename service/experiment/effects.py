@@ -71,7 +71,12 @@ def effects(plan: Plan) -> Iterator[tuple[Choice, Effect]]:
 def own_effects(plan: Plan) -> Iterator[Effect]:
     """Each formula as it stands, whether anybody gets it or not."""
     for formula in plan.formulas:
-        yield _effect(plan, formula, [])
+        yield own_effect(plan, formula)
+
+
+def own_effect(plan: Plan, formula: str) -> Effect:
+    """A formula with its own numbers, for nobody in particular."""
+    return _effect(plan, formula, [])
 
 
 def _options(plan: Plan) -> list[int]:

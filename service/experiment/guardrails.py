@@ -87,7 +87,7 @@ class Guard:
         invalid: int,
         latency_ms: float,
     ) -> None:
-        """Count a request in its arms. `candidates`: scored ones; `invalid`: those without a finite score."""
+        """Count a request in its arms. `candidates`: scored; `invalid`: without a finite score."""
         if snapshot.plan.guardrails is None:
             return
         watch, now_s = self._watch(snapshot, snapshot.plan.guardrails), self._clock()

@@ -19,6 +19,7 @@ from service.experiment.walk import (
     declared_params,
     ladder_models,
     let_name,
+    shadow_models,
 )
 
 _FORMS = ("score", "multiplicative", "additive")
@@ -94,7 +95,7 @@ def _lets(path: Path, let: dict[str, str], params: set[str]) -> Iterator[Finding
 def _models(plan: Plan) -> Iterator[Finding]:
     refs: list[tuple[Path, str]] = [(("model",), plan.model)]
     refs += [((*p, "set", "model"), a.set.model) for p, _, _, a in arms(plan) if a.set.model]
-    refs += ladder_models(plan)
+    refs += [*ladder_models(plan), *shadow_models(plan)]
     for path, ref in refs:
         try:
             ModelRef.parse(ref)
@@ -107,6 +108,8 @@ def _formula_names(plan: Plan) -> Iterator[Finding]:
     used += [((*p, "set", "formula"), a.set.formula) for p, _, _, a in arms(plan) if a.set.formula]
     if plan.freeze is not None:
         used.append((("freeze", "formula"), plan.freeze.formula))
+    if plan.shadow is not None and plan.shadow.formula is not None:
+        used.append((("shadow", "formula"), plan.shadow.formula))
     for path, name in used:
         if name not in plan.formulas:
             yield _error(path, f"there is no formula {name!r}{did_you_mean(name, plan.formulas)}")

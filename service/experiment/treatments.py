@@ -16,7 +16,14 @@ from service.contract.repository import ModelRef
 from service.experiment.document import Plan
 from service.experiment.doubts import Surveyor
 from service.experiment.dry_run import first_invalid_row
-from service.experiment.effects import Choice, Effect, count_effects, effects, own_effects
+from service.experiment.effects import (
+    Choice,
+    Effect,
+    count_effects,
+    effects,
+    own_effect,
+    own_effects,
+)
 from service.experiment.findings import Finding, pointer
 from service.experiment.names import check_names
 from service.experiment.scalars import read_scalars, scalar_defaults
@@ -45,7 +52,8 @@ class Treatment(NamedTuple):
     `buckets`: layer -> 0 … 9999, for the layers whose unit the request has. `scalar_defaults`: the
     request-wide numbers the formula uses and their values when absent. `lighter`: the same with the
     model of each `model` step of the plan's ladder; None where that is this treatment's own.
-    `signs`: perturbed param -> +1 or -1, the way that `params` has it moved.
+    `shadow`: what is scored beside it for nobody. `signs`: perturbed param -> +1 or -1, the way
+    that `params` has it moved.
     """
 
     formula_name: str
@@ -57,6 +65,7 @@ class Treatment(NamedTuple):
     exp_id: str
     lighter: "tuple[Treatment | None, ...]"
     signs: Mapping[str, int]
+    shadow: "Treatment | None"
     buckets: Mapping[str, int]
 
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]:
@@ -109,7 +118,18 @@ class Compiler:
         lighter = tuple(
             None if step is None or step.model == found.model else step for step in steps
         )
-        return found._replace(lighter=lighter)
+        return found._replace(lighter=lighter, shadow=self._shadow(effect))
+
+    def _shadow(self, effect: Effect) -> Treatment | None:
+        """What the plan scores beside the treatment of an effect."""
+        if (shadow := self.plan.shadow) is None:
+            return None
+        if shadow.formula is not None:
+            own = own_effect(self.plan, shadow.formula)
+            effect = replace(own, model=effect.model, model_at=effect.model_at)
+        if shadow.model is not None:
+            effect = replace(effect, model=shadow.model, model_at=("shadow", "model"))
+        return self._treatment(effect)
 
     def _treatment(self, effect: Effect) -> Treatment | None:
         package = self._package(effect)
@@ -127,6 +147,7 @@ class Compiler:
             exp_id=effect.exp_id,
             lighter=(),
             signs=effect.signs,
+            shadow=None,
             buckets={},
         )
 

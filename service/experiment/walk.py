@@ -50,10 +50,17 @@ def ladder_models(plan: Plan) -> Iterator[tuple[Path, str]]:
             yield ("ladder", i, "model"), step.model
 
 
+def shadow_models(plan: Plan) -> Iterator[tuple[Path, str]]:
+    """The model in shadow, if there is one."""
+    if plan.shadow is not None and plan.shadow.model is not None:
+        yield ("shadow", "model"), plan.shadow.model
+
+
 def model_refs(plan: Plan) -> list[ModelRef]:
     """Every model that the plan can reach, once; the references must be well formed."""
     texts = [plan.model]
     if plan.freeze is None:
         texts += [a.applied.model for _, _, _, a in arms(plan) if a.applied.model]
     texts += [text for _, text in ladder_models(plan)]
+    texts += [text for _, text in shadow_models(plan)]
     return [ModelRef.parse(text) for text in dict.fromkeys(texts)]
