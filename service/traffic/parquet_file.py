@@ -113,8 +113,7 @@ class RotatingFile:
         writer = parquet.ParquetWriter(
             sink,
             schema,
-            compression="zstd",
-            compression_level=1,
+            compression="snappy",  # scores hardly shrink: zstd took twice the time for 12 % less
             use_dictionary=self._dictionary,
             write_statistics=["at"],
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.traffic.layout import ATTRIBUTE, FORMAT, HEAD, INPUT, INPUTS, METADATA
 from service.traffic.record import Entry, Ranked, to_json
 
-DICTIONARY = ["formula", "exp_id", "assignments", "params", "signs", "ids.list.element"]
+DICTIONARY = ["formula", "exp_id", "assignments", "params", "signs"]
 
 _TEXT = arrow.string()
 
