@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from service.commands import console, plan_writes
+from service.commands import console, plan_writes, preview
 from service.commands.plan_client import PlanClient, Refused, read_document
 from service.commands.plan_options import (
     URL,
@@ -19,6 +19,10 @@ from service.commands.plan_options import (
     show_lines,
 )
 from service.experiment.differences import changes, unified
+from service.experiment.errors import PlanInvalid
+from service.experiment.plan import parse_plan
+from service.experiment.structure import structured as to_structured
+from service.experiment.structure import textual as to_text
 
 _PAGE = 1_000
 
@@ -30,6 +34,8 @@ def register(app: typer.Typer) -> None:
     group.command("validate")(validate)
     group.command("diff")(diff)
     group.command("history")(history)
+    group.command("form")(form)
+    group.command("preview")(preview.preview)
     plan_writes.register(group)
     app.add_typer(group, name="plan", rich_help_panel="Serving")
 
@@ -78,6 +84,26 @@ def diff(scene: Scene, file: File, url: Url = URL, version: Version = None) -> N
         document = read_document(file)
     show_lines(changes(stored["plan"], document))
     show_lines(unified(stored["plan"], document, f"version {stored['version']}", str(file)))
+
+
+def form(
+    file: File,
+    formula: Annotated[str, typer.Option(help="Name of the formula.")],
+    structured: Annotated[
+        bool, typer.Option("--structured/--text", help="To the structured form, or to text.")
+    ] = False,
+) -> None:
+    """Print the plan document with one formula in its other form; no service is asked."""
+    with console.refusals(Refused, PlanInvalid):
+        document = read_document(file)
+        spec = parse_plan(document).formulas.get(formula)
+    if spec is None:
+        raise console.fail(f"there is no formula {formula!r} in {file}")
+    other = to_structured(spec) if structured else to_text(spec)
+    if other is None:
+        raise console.fail(f"formula {formula!r} says more than a structured form can")
+    document["formulas"][formula] = other.model_dump(exclude_defaults=True)
+    console.out.print(json.dumps(document, indent=1, ensure_ascii=False), markup=False)
 
 
 def history(

@@ -16,7 +16,7 @@ from service.experiment.document import Factor, FormulaSpec, Param, Term, Videol
 LENGTH = "videolen_s"
 LENGTH_CURVE = "f(x)"
 
-_CURVES = {
+CURVES = {
     "linear": "x / {s}",
     "log1p": "log1p(x / {s})",
     "sqrt": "sqrt(x / {s})",
@@ -75,7 +75,7 @@ def _factor(head: str, factor: Factor) -> str:
 
 
 def _curve(videolen: Videolen) -> str:
-    return _CURVES[videolen.fn].format(s=_number(videolen.scale_s))
+    return CURVES[videolen.fn].format(s=_number(videolen.scale_s))
 
 
 def _param(term: Term) -> Param:

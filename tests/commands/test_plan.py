@@ -173,3 +173,16 @@ def test_a_service_that_is_not_there_is_named():
 def test_a_scene_without_plan_is_named(finerank):
     done = finerank("plan", "get", "nowhere", status=1)
     assert "scene 'nowhere' has no plan" in done.stderr
+
+
+def test_a_formula_turns_into_text_and_back(finerank, file, tmp_path):
+    path = file()
+    text = json.loads(finerank("plan", "form", path, "--formula", "sum", "--text").stdout)
+    assert text["formulas"]["sum"]["score"] == "w_ctr * ctr + w_like * like + w_vcr * vcr"
+    (tmp_path / "text.json").write_text(json.dumps(text))
+    back = finerank("plan", "form", tmp_path / "text.json", "--formula", "sum", "--structured")
+    assert json.loads(back.stdout)["formulas"]["sum"]["additive"]["like"] == {"weight": 4.0}
+    said = finerank("plan", "form", path, "--formula", "base", "--structured", status=1).stderr
+    assert "formula 'base' says more than a structured form can" in said
+    said = finerank("plan", "form", path, "--formula", "bse", status=1).stderr
+    assert "there is no formula 'bse'" in said
