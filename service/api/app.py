@@ -17,6 +17,7 @@ from service.api.health_routes import health_routes
 from service.api.limits import BodyLimit
 from service.api.models_routes import model_routes
 from service.api.plan_routes import plan_routes
+from service.api.preview_route import preview_routes
 from service.api.promoting import Promoter
 from service.api.publishing import Publisher
 from service.api.rank_route import RankRoute, rank_docs
@@ -52,7 +53,7 @@ class Parts:
     recent: RecentRequests
     rehearse: Rehearse
     guard: Guard
-    remembering: Remembering | None = None
+    remembering: Remembering
 
 
 def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
@@ -83,6 +84,7 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     )
     app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
+    app.include_router(preview_routes(publisher, parts.remembering))
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(assignment_routes(scenes, served))

@@ -191,6 +191,39 @@ class ValidateReply(BaseModel):
     findings: list[PlanFinding]
 
 
+class PreviewReply(BaseModel):
+    """What a draft would change in the order of answered requests; shares are of requests.
+
+    `means`: head or attribute -> k -> its mean over the first k, as `served`, as `draft`, `delta`.
+    """
+
+    scene: str
+    source: Literal["memory", "log"]
+    note: str
+    requests: int
+    skipped: dict[str, int] = Field(description="reason -> requests that could not be compared")
+    first_at_s: float | None = Field(description="Unix time of the oldest request")
+    last_at_s: float | None
+    models: dict[str, int] = Field(description="model whose heads these are -> requests")
+    formulas: dict[str, int] = Field(description="formula of the draft -> requests")
+    tau_b: dict[str, float | int | None] = Field(
+        description="Kendall's tau-b of the scores of the `depth` candidates that were served first"
+    )
+    overlap: dict[str, float] = Field(description="k -> share of the first k that stay there")
+    top1_changed: float
+    unchanged: float
+    not_by_score: int = Field(description="requests served in another order than by score")
+    newly_invalid: int = Field(description="candidates that only the draft gives no score")
+    means: dict[str, dict[str, dict[str, float | None]]]
+    lengths: list[dict[str, float | None]] = Field(
+        description="shares of the first 10 places by length of the video"
+    )
+    movers: dict[str, list[dict[str, Any]]] = Field(
+        description="items that most requests gain or lose among the first 10"
+    )
+    findings: list[PlanFinding] = Field(description="warnings")
+
+
 class ParamsPatch(BaseModel):
     """New values of plan-wide params: a number is the value, an object is merged in."""
 

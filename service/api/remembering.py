@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.scoring.ranking import Evidence, RankInput, RankOutput
 from service.traffic.recent import RecentRankings
@@ -11,10 +12,11 @@ from service.traffic.serving_log import ServingLog
 
 @dataclass(frozen=True)
 class Remembering:
-    """What this process remembers of its requests; no `log`, nothing on disk."""
+    """What this process remembers of its requests; its log has files where `log_dir` is."""
 
     recent: RecentRankings
     log: ServingLog | None = None
+    log_dir: Path | None = None
 
     def add(self, asked: RankInput, output: RankOutput, took_ms: float) -> None:
         if not asked.ids:

@@ -64,6 +64,9 @@ class PlanClient:
     def validate(self, document: Document) -> Document:
         return accepted(self._send("POST", "/validate", json=document))
 
+    def preview(self, document: Document, last: int) -> Document:
+        return accepted(self._send("POST", "/preview", params={"last": last}, json=document))
+
     def put(
         self,
         document: Document,

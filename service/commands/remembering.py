@@ -51,7 +51,7 @@ def remember(settings: Settings, store_url: str, metrics: Metrics) -> Rememberin
     if log is not None:
         waiting = log
         metrics.log_waiting.set_function(lambda: waiting.waiting)
-    return Remembering(RecentRankings(settings.recent_requests), log)
+    return Remembering(RecentRankings(settings.recent_requests), log, settings.log_dir)
 
 
 def item_listener(remembering: Remembering) -> Callable[[str, ItemRecords], None] | None:
