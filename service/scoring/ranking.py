@@ -28,8 +28,8 @@ class Treatment(Protocol):
     """What the plan gives one request: a formula, a model, and the arms it comes from.
 
     `lighter`: the same under the model of each `model` step of the ladder, None where that is the
-    model of this treatment. `shadow`: what is scored beside it, for nobody. `signs`: param -> +1 or -1, of
-    those that an arm perturbs.
+    model of this treatment. `shadow`: what is scored beside it, for nobody. `signs`: param -> +1 or
+    -1, of those that an arm perturbs.
     """
 
     @property

@@ -4,11 +4,18 @@ import asyncio
 import heapq
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+import structlog
+
 T = TypeVar("T")
+
+MOST_ASIDE = 16
+
+log = structlog.get_logger("finerank.workers")
 
 
 class Late(Exception):
@@ -31,6 +38,9 @@ class Workers:
     Work that must be done earlier starts earlier, whatever came first: a patient caller's work does
     not stand in the way of one who has 40 ms. Work whose time is up before a thread is free never
     starts.
+
+    Work on the side (`offer`) has what threads are left over: one at a time, begun when no other
+    work waits, and told to stop when other work would have to wait for it.
     """
 
     def __init__(self, threads: int) -> None:
@@ -40,6 +50,10 @@ class Workers:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
+        self._idle = 0
+        # (work, how to stop it)
+        self._aside: deque[tuple[Callable[[], None], Callable[[], None]]] = deque(maxlen=MOST_ASIDE)
+        self._stop_aside: Callable[[], None] | None = None  # of the one that runs
         for number in range(threads):
             threading.Thread(target=self._serve, name=f"score-{number}", daemon=True).start()
 
@@ -72,12 +86,29 @@ class Workers:
                     job.end()
         return result
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether a thread is free and nothing waits for it."""
+        return self._idle > len(self._waiting)
+
+    def offer(self, work: Callable[[], None], stop: Callable[[], None]) -> bool:
+        """Do this on the side; False when too much waits there. `stop` may come at any time."""
+        with self._changed:
+            if self._closed or len(self._aside) == MOST_ASIDE:
+                return False
+            self._aside.append((work, stop))
+            self._changed.notify()
+        return True
+
     def close(self) -> None:
         """Take back what has not begun, and let the threads end."""
         with self._changed:
             self._closed = True
             for *_, job in self._waiting:
                 _call_soon(job.loop, job.give_up)
+            self._aside.clear()
+            if self._stop_aside is not None:
+                self._stop_aside()
             self._changed.notify_all()
 
     def _submit(self, job: "_Job", finish_at: float) -> None:
@@ -85,6 +116,8 @@ class Workers:
             if self._closed:
                 raise RuntimeError("the workers are closed")
             heapq.heappush(self._waiting, (finish_at, next(self._numbers), job))
+            if self._stop_aside is not None and len(self._waiting) > self._idle:
+                self._stop_aside()
             self._changed.notify()
 
     def _takes_back(self, job: "_Job") -> bool:
@@ -98,15 +131,32 @@ class Workers:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting:
+                while not self._waiting and (not self._aside or self._stop_aside is not None):
                     if self._closed:
                         return
+                    self._idle += 1
                     self._changed.wait()
-                *_, job = heapq.heappop(self._waiting)
-                if job.begun or self._closed:
-                    continue
-                job.begun = True
-            job.do()
+                    self._idle -= 1
+                job = aside = None
+                if self._waiting:
+                    *_, job = heapq.heappop(self._waiting)
+                    if job.begun or self._closed:
+                        continue
+                    job.begun = True
+                else:
+                    aside, self._stop_aside = self._aside.popleft()
+            if job is not None:
+                job.do()
+            elif aside is not None:
+                self._do_aside(aside)
+
+    def _do_aside(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("work_aside_failed")
+        with self._changed:
+            self._stop_aside = None
 
 
 class _Job:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.scoring.workers import Late, Workers
+from service.scoring.workers import MOST_ASIDE, Late, Workers
 
 
 @pytest.fixture
@@ -147,3 +147,48 @@ async def test_turn_of_work_that_never_began_ends_too(workers: Workers) -> None:
     assert told.events == ["finished"]
     let_go.set()
     await first
+
+
+async def test_work_on_the_side_is_done_when_nothing_else_waits(workers: Workers) -> None:
+    let_go, done, order = threading.Event(), threading.Event(), []
+    first = await occupied(workers, let_go)
+    assert not workers.has_idle
+    assert workers.offer(lambda: (order.append("aside"), done.set()), never)
+    urgent = asyncio.create_task(
+        workers.run(lambda: order.append("urgent"), timeout_s=10, stop=never)
+    )
+    await asyncio.sleep(0)
+    let_go.set()
+    await asyncio.gather(first, urgent)
+    assert await asyncio.to_thread(done.wait, 10)
+    assert order == ["urgent", "aside"]
+
+
+async def test_work_on_the_side_is_stopped_when_a_request_needs_its_thread(
+    workers: Workers,
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    assert workers.offer(lambda: (begun.set(), stopped.wait(10)), stopped.set)
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert await workers.run(lambda: stopped.is_set(), timeout_s=10, stop=never)
+
+
+async def test_work_on_the_side_leaves_the_other_threads_alone() -> None:
+    workers = Workers(2)
+    begun, let_go, stopped = threading.Event(), threading.Event(), []
+    assert workers.offer(lambda: (begun.set(), let_go.wait(10)), lambda: stopped.append(1))
+    assert workers.offer(let_go.set, never)  # not beside the first
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert not await workers.run(let_go.is_set, timeout_s=10, stop=never)
+    assert stopped == []
+    let_go.set()
+    workers.close()
+
+
+async def test_no_more_work_is_kept_on_the_side_than_fits(workers: Workers) -> None:
+    let_go = threading.Event()
+    busy = await occupied(workers, let_go)
+    offered = [workers.offer(lambda: None, never) for _ in range(MOST_ASIDE + 1)]
+    assert offered == [True] * MOST_ASIDE + [False]
+    let_go.set()
+    await busy
