@@ -189,7 +189,7 @@ class Admission:
                 f"{len(current)} requests are in progress; at most {self._most_requests} are"
             )
         ahead_s = self._ahead_s(now, finish_at, ticket, _healthy_remaining_s)
-        left_s = finish_at - now
+        left_s = max(finish_at - now, 0.0)
         # What expectations at the door were wrong by lately, features and parsing included.
         margin_s = self._error_s + _ERROR_SPREADS * self._error_spread_s
         margin_s = min(max(margin_s, 0.0), _LARGEST_MARGIN * left_s)

@@ -49,6 +49,12 @@ def test_requests_are_let_in_until_their_work_fills_the_time(admission: Admissio
     assert caught.value.retry_after_s == 1
 
 
+def test_request_whose_time_is_up_is_told_that_none_is_left(admission: Admission) -> None:
+    run(admission.enter(0.040))
+    with pytest.raises(Overloaded, match=r"10 ms \(±0 ms\); 0 ms are left$"):
+        admission.enter(0.001)  # less than what is kept for the answer
+
+
 def test_patient_request_is_let_in_where_a_hurried_one_is_not(admission: Admission) -> None:
     for _ in range(3):
         admission.enter(0.040)
