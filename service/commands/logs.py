@@ -6,6 +6,8 @@ import sys
 import structlog
 
 _QUIET = ("uvicorn.access", "httpx")
+# Without local variables: they hold tokens, users and whole models.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def configure_logs(level: str) -> None:
@@ -25,7 +27,7 @@ def configure_logs(level: str) -> None:
         foreign_pre_chain=stamp,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(_TRACEBACKS),
             structlog.processors.JSONRenderer(),
         ],
     )

@@ -14,6 +14,7 @@ structlog.get_logger("a").info("plan_live", scene="feed", version=3)
 structlog.get_logger("a").debug("hidden")
 logging.getLogger("uvicorn.error").warning("from %s", "elsewhere")
 logging.getLogger("uvicorn.access").info("hidden")
+token = "a secret"
 try:
     1 / 0
 except ZeroDivisionError:
@@ -28,6 +29,7 @@ def test_every_line_is_one_json_event_whoever_logged_it():
     assert (plan["event"], plan["scene"], plan["version"]) == ("plan_live", "feed", 3)
     assert (other["event"], other["level"]) == ("from elsewhere", "warning")
     assert broken["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert "a secret" not in done.stderr
 
 
 def test_an_unknown_level_is_refused():
