@@ -19,6 +19,8 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_SCENE = ""  # the scene label of a request that named none, or one that has no plan
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1, 5)
+_OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98, 1)
+_TAUS = (-0.5, 0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _CANDIDATES = (1, 10, 50, 100, 200, 300, 500, 1000, 1500, 2000)
 
 
@@ -146,6 +148,39 @@ class Metrics:
             "finerank_plan_writes",
             "Plans published over HTTP",
             ["scene", "action"],
+            registry=registry,
+        )
+        self.shadow_requests = Counter(
+            "finerank_shadow_requests",
+            "Requests taken for the shadow of a plan, by what became of them: compared; busy or"
+            " stopped, because requests needed the threads; failed",
+            ["scene", "result"],
+            registry=registry,
+        )
+        self.shadow_candidates = Counter(
+            "finerank_shadow_candidates",
+            "Candidates scored in shadow",
+            ["scene"],
+            registry=registry,
+        )
+        self.shadow_invalid = Counter(
+            "finerank_shadow_invalid_scores",
+            "Candidates without a finite score in shadow",
+            ["scene"],
+            registry=registry,
+        )
+        self.shadow_overlap = Histogram(
+            "finerank_shadow_overlap",
+            "Share of the best k candidates that the answer and its shadow have in common",
+            ["scene", "k"],
+            buckets=_OVERLAPS,
+            registry=registry,
+        )
+        self.shadow_tau = Histogram(
+            "finerank_shadow_tau",
+            "Kendall's tau-b of the best 50 candidates as served and as in shadow",
+            ["scene"],
+            buckets=_TAUS,
             registry=registry,
         )
         self.guardrail_stops = Counter(

@@ -14,6 +14,7 @@ from service.api import problems
 from service.api.assignment_routes import assignment_routes
 from service.api.door import Door, asks_to_rank
 from service.api.health_routes import health_routes
+from service.api.library_routes import library_routes
 from service.api.limits import BodyLimit
 from service.api.models_routes import model_routes
 from service.api.plan_routes import plan_routes
@@ -23,6 +24,8 @@ from service.api.publishing import Publisher
 from service.api.rank_route import RankRoute, rank_docs
 from service.api.remembering import Remembering
 from service.api.scenes import Scenes
+from service.api.shadow_routes import Canaries, shadow_routes
+from service.api.shadowing import Shadowing
 from service.errors import BodyTooLarge
 from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader, Rehearse
@@ -53,6 +56,7 @@ class Parts:
     recent: RecentRequests
     rehearse: Rehearse
     guard: Guard
+    shadowing: Shadowing
     remembering: Remembering
 
 
@@ -80,14 +84,18 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
         parts.recent,
         served,
         parts.guard,
+        parts.shadowing,
         parts.remembering,
     )
     app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
+    app.include_router(library_routes(publisher, parts.token))
     app.include_router(preview_routes(publisher, parts.remembering))
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(assignment_routes(scenes, served))
+    canaries = Canaries(scenes, parts.guard, parts.shadowing)
+    app.include_router(shadow_routes(publisher, canaries, parts.token, parts.metrics))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics, served))
     app.add_middleware(
         Door, rank=rank, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics

@@ -61,7 +61,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     async def put_plan(scene: str, request: Request) -> Response:
         """Publish a plan: `If-Match: "v<live>"`; a scene's first: `If-None-Match: *`."""
         require_token(request, token)
-        precondition, signature = read_precondition(request), _signature(request)
+        precondition, signature = read_precondition(request), read_signature(request)
         async with publisher.telling_theirs(scene, precondition):
             live = await publisher.live(scene)
             precondition.check(scene, live)
@@ -82,7 +82,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         declaration. `If-Match: *` takes whatever is live.
         """
         require_token(request, token)
-        precondition, signature = read_precondition(request), _signature(request)
+        precondition, signature = read_precondition(request), read_signature(request)
         async with publisher.telling_theirs(scene, precondition):
             precondition.check(scene, await publisher.live(scene))
             params = validated(ParamsPatch, parse(await request.body())).params
@@ -143,7 +143,8 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         If-Match is optional here: in an emergency nobody should first have to read the plan.
         """
         require_token(request, token)
-        precondition, signature = read_precondition(request, required=False), _signature(request)
+        signature = read_signature(request)
+        precondition = read_precondition(request, required=False)
         body = await request.body()
         asked = validated(RollbackRequest, parse(body)) if body else RollbackRequest()
         published = await publisher.rollback(scene, precondition, asked.version, signature)
@@ -161,7 +162,8 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         or `{"formula": null, "reason"}`. If-Match is optional here.
         """
         require_token(request, token)
-        precondition, signature = read_precondition(request, required=False), _signature(request)
+        signature = read_signature(request)
+        precondition = read_precondition(request, required=False)
         asked = validated(FreezeRequest, parse(await request.body()))
         because = replace(signature, message=asked.reason)
         published = await publisher.freeze(scene, precondition, asked.formula, because)

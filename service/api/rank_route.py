@@ -24,6 +24,7 @@ from service.api.rank_metrics import count_ranked
 from service.api.remembering import Remembering
 from service.api.replies import rank_reply
 from service.api.scenes import Scenes
+from service.api.shadowing import Shadowing
 from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
 from service.experiment.findings import pointer
 from service.experiment.guardrails import Guard
@@ -65,6 +66,7 @@ class RankRoute:
         recent: RecentRequests,
         served: Served,
         guard: Guard,
+        shadowing: Shadowing,
         remembering: Remembering | None = None,
     ) -> None:
         self._scorer = scorer
@@ -74,6 +76,7 @@ class RankRoute:
         self._recent = recent
         self._served = served
         self._guard = guard
+        self._shadowing = shadowing
         self._remembering = remembering
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,6 +143,7 @@ class RankRoute:
         }
         count_ranked(metrics, asked, output, timings_ms, done - arrived)
         guard_ranked(self._guard, snapshot, asked, output, done - arrived)
+        self._shadowing.add(snapshot, asked, output)
         if self._remembering is not None:
             self._remembering.add(asked, output, (done - arrived) * 1000)
         timing = ", ".join([f"{name};dur={ms:.3f}" for name, ms in timings_ms.items()])

@@ -14,6 +14,7 @@ import structlog
 from service.api.app import App, Parts, build_app
 from service.api.guarding import Watcher
 from service.api.publishing import Publisher
+from service.api.shadowing import Shadowing
 from service.commands.demo import Seeder
 from service.commands.remembering import item_listener, remember
 from service.commands.warming import warm_items, warm_like
@@ -30,6 +31,7 @@ from service.features.errors import StoreUnavailable
 from service.features.item_updates import follow_changes
 from service.features.store import FeatureStore
 from service.metrics import Metrics
+from service.scoring.aside import Aside
 from service.scoring.item_caches import ItemCaches
 from service.scoring.pool import ModelPool
 from service.scoring.proof import Prover
@@ -123,6 +125,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         recent=recent,
         rehearse=rehearse,
         guard=guard,
+        shadowing=Shadowing(Aside(pool, workers, features, items), metrics),
         remembering=remembering,
     )
 

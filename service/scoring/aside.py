@@ -6,6 +6,7 @@ Nobody waits for it: it begins only where a thread is free, and ends when a requ
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from service.features.errors import StoreUnavailable
@@ -91,7 +92,8 @@ class Aside:
                 outcome = work(stop)
             except Exception as err:
                 outcome = err
-            loop.call_soon_threadsafe(tell, outcome)
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(tell, outcome)
 
         if not self.workers.offer(run, stop.set):
             raise Busy
