@@ -112,10 +112,14 @@ def test_request_number_500_is_what_the_first_was(scene: Scene) -> None:
     scene.publish("ctr * (1 + context.hour / 24)", **experiment(params={}))
     asked = {"context": {"hour": 20}, "features": {"videolen_s": [9.0] * 20}}
     first = unchanging(scene.rank(**copy.deepcopy(asked)))
+    metrics = []
     for number in range(500):
+        if number in (100, 499):
+            metrics.append(len(scene.service.client.get("/metrics").text.splitlines()))
         user = {"id": f"u{number}", "features": {"age_range": "18-23", f"new_{number}": 1}}
         scene.rank(5, user=user, context={"hour": number % 24}, features={"price": [1.0] * 5})
     assert unchanging(scene.rank(**asked)) == first
+    assert metrics[0] == metrics[1]
 
 
 def test_nothing_kept_for_a_model_is_read_by_another(scene: Scene, models: Path) -> None:

@@ -147,6 +147,7 @@ def test_formulas_of_earlier_plans_leave_nothing_behind(scene: Scene) -> None:
 
     scene.publish("ctr * 0.5")
     before = alive()
+    assert before > 0
     for number in range(1, 31):
         scene.publish(f"ctr * {number}")
         scene.rank()
