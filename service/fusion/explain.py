@@ -118,6 +118,11 @@ def explanations(
 
 
 def _recompose(mode: Mode, terms: list[float], score: float) -> bool:
+    if mode == "product" and score > 0 and 0 not in terms:
+        # Near the smallest numbers a product has few digits, and logarithms have them all.
+        total = math.fsum(math.log(abs(term)) for term in terms)
+        if abs(total - math.log(score)) > RECOMPOSES_WITHIN:
+            return False
     total = math.prod(terms) if mode == "product" else math.fsum(terms)
     return math.isclose(total, score, rel_tol=RECOMPOSES_WITHIN)
 
