@@ -2,6 +2,7 @@
 
 import ast
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,14 +64,25 @@ def test_one_evaluator_answers_everywhere_a_formula_is_used(scene: Scene) -> Non
         "let": {"lift(x)": "x * (1 + like)", "f(x)": "if(x > 10, log1p(x), -x)"},
         "params": {"a": 0.7, "b": 2.0},
     }
-    scene.publish(formula, **experiment(params={"a": 1.3}))
+    arm = experiment(params={"a": 1.3})
+    scene.publish(formula, **arm)
+    features = {"videolen_s": [3.0 * n for n in range(12)], "a": [9.0] * 12, "lift": [9.0] * 12}
     for user in ({"id": "u7"}, TREATED):
-        features = {"videolen_s": [3.0 * n for n in range(12)], "a": [9.0] * 12, "lift": [9.0] * 12}
         plain = scene.rank(12, user=user, features=features)
         told = scene.rank(12, user=user, features=features, explain=True)
         assert (told["ids"], told["scores"]) == (plain["ids"], plain["scores"])
         for explained, score in zip(told["explain"], plain["scores"], strict=True):
             assert sum(term["contribution"] for term in explained["terms"]) == pytest.approx(score)
+
+    def preview(**keys: object) -> dict[str, Any]:
+        plan = scene.plan(formula, **keys)
+        answer = scene.service.client.post(f"/v1/plans/{scene.name}/preview", json=plan)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    same = preview(**arm)
+    assert (same["requests"], same["unchanged"], same["tau_b"]["mean"]) == (4, 1.0, 1.0)
+    assert preview(**experiment(params={"a": 0.01}))["tau_b"]["mean"] < 1
 
 
 def test_a_multiplier_of_scores_below_zero_is_named_before_it_is_published(scene: Scene) -> None:
