@@ -258,6 +258,23 @@ class HistoryReply(BaseModel):
     next: str | None = Field(description="`?before=` of the page after this one; null: the last")
 
 
+class LibraryReply(BaseModel):
+    """A version of a library; it is also the ETag."""
+
+    version: int
+    library: dict[str, Any]
+    author: str
+    message: str
+    published_at: str
+    signature: str | None = Field(None, description="see the plan's")
+
+
+class LibrariesReply(BaseModel):
+    """Every library, with its newest version."""
+
+    libraries: dict[str, int]
+
+
 class ReplicasReply(BaseModel):
     """What each replica runs: its version, models, what it refuses and why, and when it said so."""
 

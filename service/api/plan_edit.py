@@ -51,9 +51,11 @@ def change_params(plan: Document, params: Mapping[str, float | Mapping[str, floa
         slots.setdefault(name, []).append(slot)
     unknown = [name for name in params if name not in slots]
     if unknown:
+        shared = any("from" in spec for spec in plan.get("formulas", {}).values())
+        more = "; to change what a library declares, name it under the formula" if shared else ""
         faults = [
             Fault(
-                f"no formula has a param {name!r}{did_you_mean(name, slots)}",
+                f"no formula has a param {name!r}{did_you_mean(name, slots)}{more}",
                 pointer("params", name),
             )
             for name in unknown

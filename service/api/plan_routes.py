@@ -3,7 +3,6 @@
 A write is checked cheapest first: token, precondition header, live version, then body and plan.
 """
 
-import re
 import time
 from dataclasses import asdict, replace
 
@@ -26,20 +25,15 @@ from service.api.messages import (
 )
 from service.api.openapi import body_of, problems
 from service.api.plan_edit import change_params
+from service.api.plan_query import read_number, read_page, read_signature
 from service.api.publishing import (
     Published,
     Publisher,
-    Signature,
     finding_json,
 )
-from service.errors import MalformedQuery
 from service.experiment.document import Plan
-from service.experiment.signing import SIGNATURE_HEADER
 from service.metrics import Metrics
 
-_LONGEST = {"author": 200, "message": 2_000}
-_MOST_HISTORY = 1_000
-_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _READ = problems(404, 503)
 _WRITE = problems(400, 401, 403, 404, 412, 413, 422, 428, 503)
 
@@ -51,7 +45,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     @router.get("/{scene}", responses={200: {"model": PlanReply}, **_READ})
     async def get_plan(scene: str, request: Request) -> Response:
         """The live plan, or another (`?version=`); a write names its ETag in If-Match."""
-        stored = await publisher.read(scene, _number(request, "version"))
+        stored = await publisher.read(scene, read_number(request, "version"))
         reply = {k: v for k, v in asdict(stored).items() if k != "signature" or v}
         return json_reply(reply, headers={"etag": etag(stored.version)})
 
@@ -108,10 +102,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
 
         `next` of the reply, given as `?before=`, is the page of the older ones.
         """
-        limit = min(_number(request, "limit") or 100, _MOST_HISTORY)
-        before = request.query_params.get("before")
-        if before is not None and not _CURSOR.fullmatch(before):
-            raise MalformedQuery(f"?before={before[:40]}: give the `next` of another page")
+        limit, before = read_page(request)
         live = (await publisher.read(scene)).version
         page = await publisher.history_page(scene, limit, before)
         entries = [asdict(entry) for entry in page.entries]
@@ -178,21 +169,3 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         )
 
     return router
-
-
-def _signature(request: Request) -> Signature:
-    """`?author=&message=`, for the audit."""
-    given = {name: request.query_params.get(name, "") for name in _LONGEST}
-    for name, text in given.items():
-        if len(text) > _LONGEST[name]:
-            raise MalformedQuery(f"?{name}= has {len(text)} characters; at most {_LONGEST[name]}")
-    return Signature(**given, signed=request.headers.get(SIGNATURE_HEADER, ""))
-
-
-def _number(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < 2**53):
-        raise MalformedQuery(f"?{name}={text[:40]}: must be a whole number from 1")
-    return int(text)

@@ -27,6 +27,7 @@ from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion, Un
 from service.experiment.errors import UnknownVersion as NoSuchVersion
 from service.experiment.findings import Finding, pointer
 from service.experiment.freeze import KEY, frozen
+from service.experiment.library import Expanded, expand
 from service.experiment.loader import PlanLoader
 from service.experiment.plan import parse_plan
 from service.experiment.redrawn import redrawn
@@ -84,7 +85,7 @@ class Publisher:
         return self.loader.store
 
     async def live(self, scene: str) -> int | None:
-        with _store_errors():
+        with store_errors():
             return await self.store.live(scene)
 
     async def read(self, scene: str, version: int | None = None) -> StoredPlan:
@@ -93,7 +94,7 @@ class Publisher:
         Raises:
             UnknownScene, UnknownVersion, StoreDown: as their names say.
         """
-        with _store_errors():
+        with store_errors():
             if version is None:
                 version = await self.store.live(scene)
                 if version is None:
@@ -105,11 +106,11 @@ class Publisher:
         return (await self.history_page(scene, limit)).entries
 
     async def history_page(self, scene: str, limit: int, before: str | None = None) -> HistoryPage:
-        with _store_errors():
+        with store_errors():
             return await self.store.history_page(scene, limit, before)
 
     async def replicas(self, scene: str) -> dict[str, Report]:
-        with _store_errors():
+        with store_errors():
             return {name: read_report(t) for name, t in (await self.store.replicas(scene)).items()}
 
     @asynccontextmanager
@@ -149,12 +150,12 @@ class Publisher:
             PlanUnsigned: there is a key, and the signature is not that of the document.
             EtagMismatch: another version is live by now.
         """
-        signed = self._signed(document, signature.signed)
+        signed = self.signed(document, signature.signed)
         checked = await self._checked(scene, document)
         if checked.snapshot is None:
             raise refusal_of(checked.findings)
         await self._load_models(checked.snapshot.models)
-        with _store_errors():
+        with store_errors():
             version = await self.store.publish(
                 scene,
                 document,
@@ -217,8 +218,8 @@ class Publisher:
         told = replace(signature, message=f"{what}: {signature.message}")
         return await self.edit(scene, precondition, change, told)
 
-    def _signed(self, document: Document, given: str | None) -> str:
-        """The signature to store."""
+    def signed(self, document: Document, given: str | None) -> str:
+        """The signature to store with a document; `given`: see `Signature`."""
         key = self.loader.key
         if key is None:
             return given or ""
@@ -231,13 +232,19 @@ class Publisher:
         return given
 
     async def _checked(self, scene: str, document: Any) -> Checked:
+        expanded = Expanded(document)
         try:
-            plan = _parse(scene, document)
+            _require_sane(document)
+            with store_errors():
+                pinned = await self.loader.shelf.pinned(document)
+            expanded = expand(document, pinned)
+            plan = _parse(scene, expanded.document)
         except PlanInvalid as err:
-            return Checked(tuple(err.findings), None)
-        with _store_errors():
+            return Checked(expanded.told(err.findings), None)
+        with store_errors():
             models = await self.loader.models(plan)
         checked = await self.loader.compiling.check(plan, models)
+        checked = replace(checked, findings=expanded.told(checked.findings))
         live = self.loader.snapshot(scene)
         if checked.snapshot is None or live is None:
             return checked
@@ -291,13 +298,16 @@ def _fault(finding: Finding) -> Fault:
     return Fault(more.pop("message"), more.pop("pointer"), more=more)
 
 
-def _parse(scene: str, document: Any) -> Plan:
-    """The plan of a document that is for this scene; raises PlanInvalid."""
+def _require_sane(document: Any) -> None:
     try:
         require_sane_numbers(document)
     except InvalidRequest as refusal:
         fault = refusal.faults[0]
         raise PlanInvalid([Finding("error", fault.pointer or "", fault.detail)]) from None
+
+
+def _parse(scene: str, document: Any) -> Plan:
+    """The plan of a document that is for this scene; raises PlanInvalid."""
     plan = parse_plan(document)
     if plan.scene != scene:
         message = f"the plan says scene {plan.scene!r}, the path {scene!r}"
@@ -306,7 +316,7 @@ def _parse(scene: str, document: Any) -> Plan:
 
 
 @contextmanager
-def _store_errors() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """What the store raises, as what a caller is told."""
     try:
         yield
@@ -315,6 +325,8 @@ def _store_errors() -> Iterator[None]:
         raise EtagMismatch(str(err), headers=headers, more={"version": err.current}) from err
     except (NoSuchVersion, DamagedPlan) as err:
         raise UnknownVersion(str(err)) from err
+    except UnsignedPlan as err:
+        raise PlanUnsigned(str(err)) from err
     except UNAVAILABLE as err:
         raise StoreDown(
             f"the plan store does not answer ({type(err).__name__}); ranking goes on with the"

@@ -1,4 +1,4 @@
-"""A client of `/v1/plans/{scene}`, as any program would write one. Refusals become sentences."""
+"""A client of `/v1/plans/{scene}` and what is written in the same way; refusals are sentences."""
 
 import json
 import sys
@@ -28,12 +28,17 @@ class PlanClient:
     """The plan of one scene. Reads need no token; with a key, what is written is signed."""
 
     def __init__(
-        self, url: str, scene: str, token: str | None = None, key: str | None = None
+        self,
+        url: str,
+        scene: str,
+        token: str | None = None,
+        key: str | None = None,
+        root: str = "/v1/plans",
     ) -> None:
-        self._scene = scene
+        self._place = f"{root}/{scene}".rstrip("/")
         self._key = PlanKey(key) if key else None
         self._token = token or local_token(url)
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1/plans", timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +53,10 @@ class PlanClient:
             return None
         version: int = accepted(answer)["version"]
         return version
+
+    def every(self) -> Document:
+        """What there is under the root."""
+        return accepted(self._send("GET", ""))
 
     def get(self, version: int | None = None) -> Document:
         query = {} if version is None else {"version": version}
@@ -124,7 +133,7 @@ class PlanClient:
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            return self._http.request(method, f"/{self._scene}{path}", **options)
+            return self._http.request(method, self._place + path, **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
         except ValueError as error:  # a number that JSON does not have

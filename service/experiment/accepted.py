@@ -1,10 +1,12 @@
 """What the loader serves of a scene, and why it would not serve something else."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from service.experiment.aliases import Aliases, unmoved
 from service.experiment.document import Plan
 from service.experiment.errors import DamagedPlan
+from service.experiment.library import Pinned, expand
 from service.experiment.plan import parse_plan
 from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
@@ -36,8 +38,13 @@ class NotServed(Exception):
         self.aliases, self.why = aliases, why
 
 
-def plan_of(scene: str, stored: StoredPlan, key: PlanKey | None = None) -> Plan:
-    """The plan of a publication, signed if there is a key.
+def plan_of(
+    scene: str,
+    stored: StoredPlan,
+    key: PlanKey | None = None,
+    pinned: Pinned = MappingProxyType({}),
+) -> Plan:
+    """The plan of a publication, signed if there is a key, written out over its libraries.
 
     Raises:
         PlanInvalid, UnsignedPlan: as their names say.
@@ -45,7 +52,7 @@ def plan_of(scene: str, stored: StoredPlan, key: PlanKey | None = None) -> Plan:
     """
     if key is not None:
         key.check(stored.plan, stored.signature)
-    plan = parse_plan(stored.plan)
+    plan = parse_plan(expand(stored.plan, pinned).document)
     if plan.scene != scene:
         raise DamagedPlan(f"the plan of scene {plan.scene!r} is stored under {scene!r}")
     return plan

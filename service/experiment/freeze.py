@@ -23,6 +23,7 @@ def served(plan: Plan) -> Plan:
             "default": Default(formula=formula),
             "layers": (),
             "holdout": None,
+            "shadow": None,
             "force": {},
         }
     )

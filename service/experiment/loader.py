@@ -18,7 +18,8 @@ import structlog
 from service.contract.repository import Repository
 from service.experiment.accepted import Accepted, NotServed, plan_of
 from service.experiment.ahead import SOON_S, Ahead, NotYet, Prepare
-from service.experiment.aliases import Aliases, AliasStore, pinned
+from service.experiment.aliases import Aliases, AliasStore
+from service.experiment.aliases import pinned as pinned_aliases
 from service.experiment.compiling import Compiling
 from service.experiment.connection import UNAVAILABLE, Client
 from service.experiment.document import Plan
@@ -28,6 +29,7 @@ from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.reports import Reporter
 from service.experiment.saved import Saved, SavedPlans
+from service.experiment.shelf import Shelf
 from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore, plan_digest
@@ -68,6 +70,7 @@ class PlanLoader:
         self.synced_at: float | None = None  # monotonic instant of the last whole poll
         self.repository = repository
         self.key = key
+        self.shelf = Shelf(redis, key)
         self.compiling = Compiling()
         self._redis, self._reader = redis, PackageReader(repository)
         self._rehearse, self._on_change = rehearse, on_change
@@ -227,12 +230,13 @@ class PlanLoader:
         """
         try:
             stored = await self.store.get(scene, version)
-            plan = plan_of(scene, stored, self.key)
+            pinned = await self.shelf.pinned(stored.plan)
+            plan = plan_of(scene, stored, self.key, pinned)
         except ExperimentError as err:
             raise NotServed({}, err) from err
         refs = model_refs(plan)
         aliases = await self.aliases.read({ref.name for ref in refs})
-        named = pinned(refs, aliases)
+        named = pinned_aliases(refs, aliases)
         before = self._accepted.get(scene)
         if before is not None and before.is_of(version, plan_digest(stored.plan), named):
             self._accepted[scene] = replace(before, confirmed=True)
@@ -244,12 +248,12 @@ class PlanLoader:
             raise
         except Exception as err:
             raise NotServed(named, err) from err
-        return snapshot, Saved(stored, aliases)
+        return snapshot, Saved(stored, aliases, pinned)
 
     async def _load_saved(self, scene: str) -> None:
         try:
             saved = await asyncio.to_thread(self._saved.read, scene)
-            plan = plan_of(scene, saved.stored, self.key)
+            plan = plan_of(scene, saved.stored, self.key, saved.libraries)
             snapshot = await self._compile(plan, saved.stored.version, saved.aliases)
         except Exception as err:
             self._problems[scene] = f"the saved plan is refused: {sentence(err)}"
@@ -267,7 +271,7 @@ class PlanLoader:
 
     async def _accept(self, snapshot: Snapshot, saved: Saved, *, confirmed: bool) -> None:
         scene, digest = snapshot.scene, plan_digest(saved.stored.plan)
-        named = pinned(model_refs(snapshot.plan), saved.aliases)
+        named = pinned_aliases(model_refs(snapshot.plan), saved.aliases)
         self._accepted[scene] = Accepted(snapshot, digest, named, confirmed)
         self._snapshots = {**self._snapshots, scene: snapshot}
         self._log.info(

@@ -3,11 +3,12 @@
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.experiment.aliases import Aliases
 from service.experiment.errors import DamagedPlan
+from service.experiment.library import Pinned
 from service.experiment.store import StoredPlan, read_body, write_body
 
 _SUFFIX = ".json"
@@ -15,10 +16,11 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Saved:
-    """An accepted publication, and what the aliases it names pointed at."""
+    """An accepted publication, what the aliases it names pointed at, and its libraries."""
 
     stored: StoredPlan
     aliases: Aliases
+    libraries: Pinned = field(default_factory=dict)
 
 
 class SavedPlans:
@@ -30,7 +32,11 @@ class SavedPlans:
     def save(self, scene: str, saved: Saved) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         body = write_body(
-            saved.stored, version=saved.stored.version, aliases=saved.aliases, scene=scene
+            saved.stored,
+            version=saved.stored.version,
+            aliases=saved.aliases,
+            scene=scene,
+            libraries=saved.libraries,
         )
         handle, draft = tempfile.mkstemp(prefix=f".{scene}.", dir=self._directory)
         try:
@@ -64,6 +70,7 @@ class SavedPlans:
             body = path.read_bytes()
             fields = json.loads(body)
             version, aliases = int(fields["version"]), dict(fields["aliases"])
+            libraries = {n: (int(v), d) for n, (v, d) in fields.get("libraries", {}).items()}
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise DamagedPlan(f"{path} is damaged: {type(err).__name__} {err}") from err
-        return Saved(read_body(body, version, str(path)), aliases)
+        return Saved(read_body(body, version, str(path)), aliases, libraries)

@@ -69,15 +69,18 @@ class HistoryPage:
 
 
 class PlanStore:
-    """The plans of all scenes in one Redis. When it is down, every method raises `UNAVAILABLE`."""
+    """The plans of all scenes in one Redis. When it is down, every method raises `UNAVAILABLE`.
 
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
+    Other documents are kept in the same way, under names that start with their `kind`.
+    """
+
+    def __init__(self, redis: Client, *, index: str = SCENES, kind: str = "") -> None:
+        self._redis, self._index, self._kind = redis, index, kind
         self._publish = redis.register_script(_PUBLISH)
 
     async def scenes(self) -> list[str]:
         """Scenes that were ever published, sorted."""
-        return sorted(map(_text, await self._redis.smembers(SCENES)))
+        return sorted(map(_text, await self._redis.smembers(self._index)))
 
     async def live(self, scene: str) -> int | None:
         """The live version of a scene; None when it has no plan."""
@@ -87,7 +90,7 @@ class PlanStore:
         """The live version of each scene, in one round trip; 0, which none has, when damaged."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for scene in scenes:
-                pipe.get(_key(scene, "plan:live"))
+                pipe.get(self._key(scene, "plan:live"))
             found = await pipe.execute()
         return {
             scene: None if value is None else int(value) if value.isdigit() else 0
@@ -101,7 +104,7 @@ class PlanStore:
             UnknownVersion: the scene has no such version.
             DamagedPlan: the stored bytes are not what was published.
         """
-        body = await self._redis.get(_key(scene, f"plan:v:{version}"))
+        body = await self._redis.get(self._key(scene, f"plan:v:{version}"))
         if body is None:
             raise UnknownVersion(scene, version)
         return read_body(_text(body), version, f"version {version} of scene {scene!r}")
@@ -135,13 +138,13 @@ class PlanStore:
             "rollback_to": rollback_to or "",
         }
         # Not in the script, for it has another cluster slot; a scene without a plan does no harm.
-        await cast(Any, self._redis.sadd(SCENES, scene))
+        await cast(Any, self._redis.sadd(self._index, scene))
         done, version = await self._publish(
-            keys=[_key(scene, "plan:live"), _key(scene, "audit")],
+            keys=[self._key(scene, "plan:live"), self._key(scene, "audit")],
             args=[
                 "" if expected is None else expected,
                 write_body(stored),
-                _key(scene, "plan:v:"),
+                self._key(scene, "plan:v:"),
                 CHANNEL,
                 scene,
                 *(part for pair in entry.items() for part in pair),
@@ -158,7 +161,10 @@ class PlanStore:
     async def history_page(self, scene: str, limit: int, before: str | None = None) -> HistoryPage:
         """The newest publications, or those before the cursor of another page."""
         newest = "+" if before is None else f"({before}"
-        found = await self._redis.xrevrange(_key(scene, "audit"), max=newest, count=limit + 1) or []
+        found = (
+            await self._redis.xrevrange(self._key(scene, "audit"), max=newest, count=limit + 1)
+            or []
+        )
         entries = [_publication(_texts(entry)) for _, entry in found[:limit]]
         return HistoryPage(
             entries, _text(found[limit - 1][0] or "") if len(found) > limit else None
@@ -166,16 +172,19 @@ class PlanStore:
 
     async def report(self, scene: str, replica: str, text: str) -> None:
         """Say what a replica runs, or why it refuses."""
-        await cast(Any, self._redis.hset(_key(scene, "replicas"), replica, text))
+        await cast(Any, self._redis.hset(self._key(scene, "replicas"), replica, text))
 
     async def replicas(self, scene: str) -> dict[str, str]:
         """Replica -> what it said last."""
-        found = await cast(Any, self._redis.hgetall(_key(scene, "replicas")))
+        found = await cast(Any, self._redis.hgetall(self._key(scene, "replicas")))
         return dict(sorted(_texts(found).items()))
 
     async def forget(self, scene: str, replica: str) -> None:
         """Take a replica that stops out of the list."""
-        await cast(Any, self._redis.hdel(_key(scene, "replicas"), replica))
+        await cast(Any, self._redis.hdel(self._key(scene, "replicas"), replica))
+
+    def _key(self, scene: str, rest: str) -> str:
+        return f"finerank:{{{self._kind}{scene}}}:{rest}"
 
 
 def write_body(stored: StoredPlan, **more: Any) -> str:
@@ -220,10 +229,6 @@ def read_body(body: str | bytes, version: int, what: str) -> StoredPlan:
 def plan_digest(plan: Mapping[str, Any]) -> str:
     """SHA-256 of a document, whatever its whitespace."""
     return hashlib.sha256(json.dumps(plan, separators=(",", ":")).encode()).hexdigest()
-
-
-def _key(scene: str, rest: str) -> str:
-    return f"finerank:{{{scene}}}:{rest}"
 
 
 def _publication(entry: Mapping[str, str]) -> Publication:

@@ -80,7 +80,8 @@ def test_publish_names_the_replica_that_refuses_and_why(service, finerank, tmp_p
         (tmp_path / "extra.json").write_text(json.dumps(plan))
         done = finerank("plan", "publish", "feed", tmp_path / "extra.json", "--wait", status=1)
     version = live(service)["version"]
-    assert f"  poor:1 refuses: version {version} is refused: /model: no model 'extra'" in done.stdout
+    refusal = f"version {version} is refused: /model: no model 'extra'"
+    assert f"  poor:1 refuses: {refusal}" in done.stdout
     assert f"  {service.runtime.settings.replica} runs {version}" in done.stdout
     assert f"1 of 2 live replicas run version {version}" in done.stderr
 
