@@ -30,19 +30,30 @@ class LogFile:
     about: dict[str, Any]
 
 
-def find_files(root: Path, scene: str, kind: str = REQUESTS) -> list[LogFile]:
+def scenes_of(root: Path) -> list[str]:
+    """Scenes of a log.
+
+    Raises:
+        TrafficError: there are none.
+    """
+    scenes = _scenes(root)
+    if not scenes:
+        raise TrafficError(f"{root} holds no finished file of a serving log")
+    return scenes
+
+
+def find_files(root: Path, scene: str) -> list[LogFile]:
     """The files of a scene, newest first.
 
     Raises:
         TrafficError: there are none, or one is not ours.
     """
-    directory = root / scene
-    paths = sorted(directory.glob(f"*/*/{kind}-*.parquet"), key=lambda p: p.name, reverse=True)
-    if not paths and kind == REQUESTS:
-        known = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    found = (root / scene).glob(f"*/*/{REQUESTS}-*.parquet")
+    paths = sorted(found, key=lambda path: path.name, reverse=True)
+    if not paths:
+        known = ", ".join(_scenes(root)) or "none"
         raise TrafficError(
-            f"{root} holds no finished log file of scene {scene!r}"
-            f" (scenes: {', '.join(known) or 'none'})"
+            f"{root} holds no finished log file of scene {scene!r} (scenes: {known})"
         )
     return [_open(path) for path in paths]
 
@@ -68,6 +79,10 @@ def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[
             skip = 0
             if batch.asked:
                 yield batch
+
+
+def _scenes(root: Path) -> list[str]:
+    return sorted({path.parents[2].name for path in root.glob(f"*/*/*/{REQUESTS}-*.parquet")})
 
 
 def _open(path: Path) -> LogFile:

@@ -51,8 +51,8 @@ class Movers:
                 "id": self.names.names[item],
                 "served": int(was[item]),
                 "draft": int(now[item]),
-                "mean_place_served": 1 + place_was[item] / either[item],
-                "mean_place_draft": 1 + place_now[item] / either[item],
+                "mean_place_served": 1 + float(place_was[item] / either[item]),
+                "mean_place_draft": 1 + float(place_now[item] / either[item]),
             }
 
         return {
