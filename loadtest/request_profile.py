@@ -57,14 +57,14 @@ class _Runs:
         return seconds
 
 
-class _Client:
+class Sender:
     """The process that sends."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, port: int, form: str, candidates: int) -> "_Client":
+    async def start(cls, port: int, form: str, candidates: int) -> "Sender":
         words = ("-m", "loadtest.request_client", str(port), form, str(candidates))
         return cls(
             await asyncio.create_subprocess_exec(
@@ -101,7 +101,7 @@ async def measure(runtime: Runtime, form: str, candidates: int, requests: int) -
         await asyncio.sleep(0.05)
         if serving.done():
             raise RuntimeError("the service did not start")
-    client = await _Client.start(listener.getsockname()[1], form, candidates)
+    client = await Sender.start(listener.getsockname()[1], form, candidates)
     try:
         return await _measured(client, requests)
     finally:
@@ -110,7 +110,7 @@ async def measure(runtime: Runtime, form: str, candidates: int, requests: int) -
         await serving
 
 
-async def _measured(client: _Client, requests: int) -> dict[str, Any]:
+async def _measured(client: Sender, requests: int) -> dict[str, Any]:
     runs = _Runs()
     inside, outside, on_loop = [], [], []  # ms a request, one entry a batch
     stages: dict[str, list[float]] = {}

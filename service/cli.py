@@ -10,10 +10,22 @@ from importlib.metadata import entry_points
 
 import typer
 
-from service.commands import console, doctor, experiments, explain, features, models, plan, serve
+from service.commands import (
+    console,
+    doctor,
+    experiments,
+    explain,
+    features,
+    library,
+    models,
+    plan,
+    replay,
+    serve,
+    shadow,
+)
 
 GROUP = "finerank.commands"
-_ROOMS = (serve, doctor, plan, features, models, experiments, explain)
+_ROOMS = (serve, doctor, plan, library, features, models, experiments, explain, replay, shadow)
 
 
 def build_cli() -> typer.Typer:

@@ -108,6 +108,15 @@ class PlanClient:
         body = {} if version is None else {"version": version}
         return self._write("POST", "/rollback", body, {}, author, message)
 
+    def shadow_report(self) -> Document:
+        return accepted(self._send("GET", "/shadow"))
+
+    def shadow(
+        self, method: str, body: Document, author: str, message: str, path: str = ""
+    ) -> Document:
+        """Start (PUT), stop (DELETE) or, under "/promote", serve the shadow."""
+        return self._write(method, f"/shadow{path}", body, {}, author, message)
+
     def _signed(self, document: Document) -> dict[str, str]:
         return {} if self._key is None else {SIGNATURE_HEADER: self._key.sign(document)}
 

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from service.fusion import Scores
 from service.traffic.shadow import DEPTHS, Tally, difference
 
-LISTS = st.integers(1, 80).flatmap(
+LISTS = st.integers(2, 80).flatmap(
     lambda rows: st.tuples(*[st.lists(st.integers(0, 40), min_size=rows, max_size=rows)] * 2)
 )
 

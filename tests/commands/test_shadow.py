@@ -1,0 +1,47 @@
+"""`finerank shadow …` against a real service."""
+
+import copy
+
+import pytest
+
+from tests.api.running import PLAN
+
+
+@pytest.fixture(autouse=True)
+def known_plan(service):
+    document = copy.deepcopy(PLAN)
+    document["formulas"]["draft"] = {"score": "vcr - ctr"}
+    service.publish(document)
+
+
+def live(service):
+    return service.client.get("/v1/plans/feed").json()
+
+
+def test_a_shadow_is_started_watched_and_promoted(finerank, service):
+    before = live(service)["version"]
+    assert finerank("shadow", "status", "feed").stdout == "no shadow\n"
+    done = finerank("shadow", "start", "feed", "--formula", "draft", "-m", "try it")
+    assert done.stdout == f"version {before + 1}\n"
+    assert (live(service)["author"], live(service)["message"]) == ("tester", "try it")
+    shown = finerank("shadow", "status", "feed").stdout
+    assert "formula=draft share=1.0" in shown
+    assert "a difference of order, not of outcomes" in shown
+    done = finerank("shadow", "promote", "feed")
+    assert done.stdout.splitlines() == ["default formula base -> draft", f"version {before + 2}"]
+    assert live(service)["plan"]["default"] == {"formula": "draft"}
+    assert "shadow" not in live(service)["plan"]
+
+
+def test_a_shadow_is_stopped(finerank, service):
+    finerank("shadow", "start", "feed", "--model", "tiny@champion", "--share", "0.5")
+    assert live(service)["plan"]["shadow"] == {"model": "tiny@champion", "share": 0.5}
+    finerank("shadow", "stop", "feed")
+    assert "shadow" not in live(service)["plan"]
+
+
+def test_what_cannot_be_a_shadow_is_said(finerank):
+    done = finerank("shadow", "start", "feed", status=1)
+    assert "name a formula, a model, or both" in done.stderr
+    done = finerank("shadow", "stop", "feed", status=1)
+    assert "the live plan has no shadow" in done.stderr
