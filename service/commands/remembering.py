@@ -22,8 +22,7 @@ def remember(settings: Settings, store_url: str, metrics: Metrics) -> Rememberin
     """
 
     def count(result: str, requests: int) -> None:
-        if requests:
-            metrics.child(metrics.log_requests, result).inc(requests)
+        metrics.child(metrics.log_requests, result).inc(requests)
 
     sinks: Sequence[Sink] = ()
     if settings.log_stream:

@@ -110,13 +110,19 @@ class RotatingFile:
         name = f"{self._kind}-{stamp}-{self._unique}-{next(_numbers)}.parquet{_PART}"
         path = self._directory / name
         sink = _Sink(self._open(path))
-        writer = parquet.ParquetWriter(
-            sink,
-            schema,
-            compression="snappy",  # scores hardly shrink: zstd took twice the time for 12 % less
-            use_dictionary=self._dictionary,
-            write_statistics=["at"],
-        )
+        try:
+            writer = parquet.ParquetWriter(
+                sink,
+                schema,
+                compression="snappy",  # scores hardly shrink: zstd takes twice the time for 12 %
+                use_dictionary=self._dictionary,
+                write_statistics=["at"],
+            )
+        except Exception:
+            sink.is_dead = True
+            sink.close()
+            path.unlink(missing_ok=True)
+            raise
         return _Part(path, sink, writer, self._clock())
 
 

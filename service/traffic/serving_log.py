@@ -162,7 +162,8 @@ class ServingLog:
             if self._files is None:
                 continue
             if self._is_resting():
-                self._count(FAILED, int(is_entry))
+                if is_entry:
+                    self._count(FAILED, 1)
             else:
                 self._account(self._files.add(item))
         for sink in self._sinks if entries else ():
@@ -176,8 +177,9 @@ class ServingLog:
 
     def _account(self, outcome: Outcome) -> None:
         """Count; after a failure the disk is left alone for a while."""
-        self._count(WRITTEN, outcome.written)
-        self._count(FAILED, outcome.lost)
+        for result, requests in ((WRITTEN, outcome.written), (FAILED, outcome.lost)):
+            if requests:
+                self._count(result, requests)
         if outcome.error is not None:
             if self._retry_at is None:
                 log.warning("serving_log_not_written", reason=outcome.error, lost=outcome.lost)
