@@ -153,18 +153,3 @@ def test_a_shadow_is_checked_like_what_serves(fresh):
     answer = fresh.client.put("/v1/plans/feed/shadow", json={"formula": "drat"}, headers=AUTH)
     assert "there is no formula 'drat'; did you mean 'draft'?" in answer.json()["detail"]
     assert fresh.client.put("/v1/plans/feed/shadow", json={"formula": "x"}).status_code == 401
-
-
-def test_a_slow_model_in_shadow_is_stopped_when_a_request_needs_its_thread(
-    valkey_of_its_own, tmp_path
-):
-    root = tmp_path / "models"
-    publish_tiny(root)
-    publish_tiny(root, "slow", slow_above=32)  # a run of 40 candidates ends when it is stopped
-    with running(root, valkey_of_its_own, tmp_path / "state", threads=1) as service:
-        service.publish(plan(shadow={"model": "slow@champion", "share": 1.0}))
-        for n in range(4):
-            assert ask(service, f"u{n}")["degraded"] == []
-        results = seen(service, 3)["requests"]
-    assert results.get("stopped", 0) >= 1
-    assert "compared" not in results
