@@ -239,6 +239,16 @@ class FeatureSchema(_Strict):
         derived = {f.name for f in self.features if isinstance(f, Lookup)}
         return {side: names - fed - derived for side, names in self.raw_names.items()}
 
+    @cached_property
+    def item_categories(self) -> dict[str, int]:
+        """Single-valued categorical item feature -> its column in `item_ids`; not the item's id."""
+        columns, at = {}, 0
+        for feature in self.id_features("item"):
+            if isinstance(feature, Categorical) and feature.name != self.item_id_feature:
+                columns[feature.name] = at
+            at += feature.ids
+        return columns
+
     def id_features(self, side: Side) -> tuple[IdFeature, ...]:
         """Features of the side that land in `<side>_ids`, in column order."""
         return self._id_features[side]

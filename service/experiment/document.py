@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from service.contract.features import Name
 from service.experiment.hashes import BUCKETS, HashName
+from service.experiment.reranking import Rerank
 
 UNSTATED_BOUND = (
     100.0  # weights of the structured forms lie in -100 … 100 unless the plan says otherwise
@@ -127,6 +128,7 @@ class Settings(_Strict):
     let: dict[LetKey, str] = {}
     model: str | None = None
     perturb: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
+    rerank: Rerank | None = None  # all rules, in place of the plan's
 
 
 class Arm(_Strict):
@@ -279,6 +281,7 @@ class Plan(_Strict):
     default: Default
     layers: tuple[Layer, ...] = ()
     holdout: Holdout | None = None
+    rerank: Rerank | None = None
     ladder: Annotated[tuple[Step, ...], Field(max_length=8)] = (
         Step(step="fewer"),
         Step(step="input_order"),

@@ -10,6 +10,7 @@ from math import exp, prod
 
 from service.experiment.document import Arm, Plan, Settings
 from service.experiment.forms import write_out
+from service.experiment.reranking import Rerank
 from service.experiment.walk import Path, arm_id, arms, let_name, variants
 
 Choice = tuple[int, ...]  # one number a layer: 0 unassigned, then its arms in document order
@@ -22,7 +23,8 @@ _Let = dict[str, tuple[str, Path]]  # key -> (text, where it stands)
 class Effect:
     """The default as a combination of arms changes it.
 
-    `set_at` is where the last change stands, None for the default; `model_at` where the model does.
+    `set_at` is where the last change stands, None for the default; `model_at` where the model does,
+    `rerank_at` where the rules after fusion do.
     """
 
     formula: str
@@ -35,6 +37,8 @@ class Effect:
     set_at: Path | None
     assignments: Mapping[str, str]
     signs: Signs = field(default_factory=dict)
+    rerank: Rerank | None = None
+    rerank_at: Path = ("rerank",)
 
     @property
     def exp_id(self) -> str:
@@ -96,6 +100,7 @@ def all_signs(arm: Arm) -> list[Signs]:
 def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
     model = plan.model
     model_at: Path = ("model",)
+    rerank, rerank_at = plan.rerank, Effect.rerank_at
     set_at: Path | None = None
     params: dict[str, float] = {}
     factors: dict[str, float] = {}
@@ -105,6 +110,8 @@ def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
         formula = change.formula or formula
         if change.model is not None:
             model, model_at = change.model, (*at, "model")
+        if change.rerank is not None:
+            rerank, rerank_at = change.rerank, (*at, "rerank")
         params |= change.params
         factors |= {name: exp(arm.signs[name] * sigma) for name, sigma in change.perturb.items()}
         let |= {key: (text, (*at, "let", key)) for key, text in change.let.items()}
@@ -131,6 +138,8 @@ def _effect(plan: Plan, formula: str, chosen: list[_Chosen]) -> Effect:
         set_at=set_at,
         assignments={arm.layer: arm.arm for arm in chosen},
         signs={name: sign for arm in chosen for name, sign in arm.signs.items()},
+        rerank=rerank,
+        rerank_at=rerank_at,
     )
 
 

@@ -12,7 +12,7 @@ from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding, did_you_mean, errors, pointer
 from service.experiment.rules import agree
 
-RESERVED = frozenset({"rerank", "input"})
+RESERVED = frozenset({"input"})
 
 
 def parse_plan(document: Mapping[str, Any] | bytes) -> Plan:

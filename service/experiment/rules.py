@@ -11,6 +11,7 @@ from service.contract.repository import ModelRef
 from service.experiment.document import Arm, Layer, Param, Plan
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import terms, weight_name, write_out
+from service.experiment.reranking import disagreements
 from service.experiment.traffic_rules import traffic
 from service.experiment.walk import (
     Path,
@@ -194,7 +195,7 @@ def _same_key(plan: Plan) -> Iterator[Finding]:
         keys: list[tuple[str, ...]] = [("params", name) for name in arm.set.params]
         keys += [("params", name) for name in arm.set.perturb]
         keys += [("let", key) for key in arm.set.let]
-        keys += [(k,) for k in ("formula", "model") if getattr(arm.set, k) is not None]
+        keys += [(k,) for k in ("formula", "model", "rerank") if getattr(arm.set, k) is not None]
         for key in keys:
             same = ("let", let_name(key[1])) if key[0] == "let" else key
             other = setters.setdefault(same, layer.name)
@@ -236,6 +237,14 @@ def _ladder(plan: Plan) -> Iterator[Finding]:
         yield _error(("ladder", cuts[1]), "fewer is named twice; it holds for every step after it")
 
 
+def _rerank(plan: Plan) -> Iterator[Finding]:
+    if plan.rerank is not None:
+        yield from disagreements(plan.rerank, ("rerank",))
+    for path, _, _, arm in arms(plan):
+        if arm.set.rerank is not None:
+            yield from disagreements(arm.set.rerank, (*path, "set", "rerank"))
+
+
 def _twice(path: Path, names: list[str], what: str) -> Iterator[Finding]:
     for name, count in Counter(names).items():
         if count > 1:
@@ -262,4 +271,5 @@ _RULES: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     _same_key,
     _force,
     _ladder,
+    _rerank,
 )

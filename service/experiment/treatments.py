@@ -26,6 +26,7 @@ from service.experiment.effects import (
 )
 from service.experiment.findings import Finding, pointer
 from service.experiment.names import check_names
+from service.experiment.reranking import Rerank, unknown_names
 from service.experiment.scalars import read_scalars, scalar_defaults
 from service.experiment.walk import Path, ladder_models, let_name
 from service.fusion import Formula, FormulaError, compile_formula
@@ -66,6 +67,7 @@ class Treatment(NamedTuple):
     lighter: "tuple[Treatment | None, ...]"
     signs: Mapping[str, int]
     shadow: "Treatment | None"
+    rerank: Rerank | None
     buckets: Mapping[str, int]
 
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]:
@@ -134,7 +136,7 @@ class Compiler:
     def _treatment(self, effect: Effect) -> Treatment | None:
         package = self._package(effect)
         formula = None if package is None else self._formula(effect, package)
-        if package is None or formula is None:
+        if package is None or formula is None or not self._can_rerank(effect, package):
             return None
         self._surveyor.note(effect, package.id, package.manifest, package.golden)
         return Treatment(
@@ -148,8 +150,16 @@ class Compiler:
             lighter=(),
             signs=effect.signs,
             shadow=None,
+            rerank=effect.rerank if effect.rerank and effect.rerank.has_rules else None,
             buckets={},
         )
+
+    def _can_rerank(self, effect: Effect, package: "_Package") -> bool:
+        if effect.rerank is None:
+            return True
+        wrong = list(unknown_names(effect.rerank, effect.rerank_at, package.manifest))
+        self.findings += [finding for finding in wrong if finding not in self.findings]
+        return not wrong
 
     def _package(self, effect: Effect) -> "_Package | None":
         if effect.model not in self._packages:

@@ -1,5 +1,7 @@
 """Light rules after fusion: another order of the same items, the same for the same request."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,9 @@ def rerank(rules: Rules, given: Given, *, told: bool = False) -> Reranked:
 
     Without rules, or nothing that breaks one, it is the same order.
     """
-    rows = given.order[: given.valid]
+    rows, pinned = given.order[: given.valid], _pinned_rows(rules, given)
     if not len(rows):
-        return Reranked(given.order, _unmet(rules, given, rows))
+        return Reranked(given.order, _unmet(rules, given, rows, pinned))
     notes: dict[int, list[str]] = {}
     moved = rows
     scores = given.scores[rows]
@@ -28,10 +30,10 @@ def rerank(rules: Rules, given: Given, *, told: bool = False) -> Reranked:
         if told:
             _note(notes, before, moved, "mmr")
     before = moved
-    moved = _fill(rules, given, moved)
+    moved = _fill(rules, given, moved, pinned)
     if told:
         _note(notes, before, moved, "caps, fresh or pins")
-    unmet = _unmet(rules, given, moved)
+    unmet = _unmet(rules, given, moved, pinned)
     return Reranked(np.concatenate([moved, given.order[given.valid :]]), unmet, notes)
 
 
@@ -60,61 +62,53 @@ def _note(notes: dict[int, list[str]], before: Rows, after: Rows, rule: str) -> 
             notes.setdefault(row, []).append(f"{rule}: place {place[row]} -> {at}")
 
 
-def _fill(rules: Rules, given: Given, rows: Rows) -> Rows:
+def _fill(rules: Rules, given: Given, rows: Rows, pinned: Mapping[int, int]) -> Rows:
     """The order under caps, fresh and pins; unchanged when it keeps them all already."""
     fresh = rules.fresh
-    pins = _pins(rules, given, rows)
+    places = min(rules.places, len(rows))
+    position = {}
+    if pinned:
+        position = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+    pins = {
+        place: position[row] for place, row in pinned.items() if row in position and place < places
+    }
     categories = [given.categories[cap.by][rows] for cap in rules.caps]
-    fits = all(not len(excess(cap, ids)) for cap, ids in zip(rules.caps, categories, strict=True))
-    new = None
+    fits = not any(
+        excess(cap, ids[:places]) for cap, ids in zip(rules.caps, categories, strict=True)
+    )
+    new = np.zeros(len(rows), bool)
     if fresh is not None:
         new = given.attributes[fresh.by][rows] <= fresh.below
         fits = fits and int(new[: fresh.first].sum()) >= min(fresh.least, int(new.sum()))
     if fits and all(place == row for place, row in pins.items()):
         return rows
-    if not categories and new is None:
-        new = np.zeros(len(rows), bool)
-    least, first = (fresh.least, min(fresh.first, len(rows))) if fresh is not None else (0, 0)
-    return rows[fill(rules.caps, categories, new, least, first, pins)]
+    least, first = (fresh.least, min(fresh.first, places)) if fresh is not None else (0, 0)
+    filled = fill(rules.caps, categories, new, least, first, pins, places)
+    left = np.ones(len(rows), bool)
+    left[filled] = False
+    after: Rows = rows[np.concatenate([filled, np.flatnonzero(left)])]
+    return after
 
 
-def _asked(rules: Rules, given: Given) -> dict[str, int]:
-    """Pins of items that are candidates, as place (0-based) by id."""
+def _pinned_rows(rules: Rules, given: Given) -> dict[int, int]:
+    """Place (0-based) -> input position, of the pinned items that are candidates."""
     if not rules.pins:
         return {}
-    ids = set(given.ids)
-    return {id_: place - 1 for id_, place in rules.pins.items() if id_ in ids}
+    row_of = dict(zip(given.ids, range(len(given.ids)), strict=True))
+    return {place - 1: row_of[id_] for id_, place in rules.pins.items() if id_ in row_of}
 
 
-def _pins(rules: Rules, given: Given, rows: Rows) -> dict[int, int]:
-    """Place -> position in `rows`, of items that have a score, where there is such a place."""
-    asked = _asked(rules, given)
-    if not asked:
-        return {}
-    position = {given.ids[row]: at for at, row in enumerate(rows.tolist())}
-    return {
-        place: position[id_]
-        for id_, place in asked.items()
-        if id_ in position and place < len(rows)
-    }
-
-
-def _unmet(rules: Rules, given: Given, rows: Rows) -> dict[str, int]:
+def _unmet(rules: Rules, given: Given, rows: Rows, pinned: Mapping[int, int]) -> dict[str, int]:
     """What the finished order does not keep."""
     found = {
-        f"caps/{number}": len(excess(cap, given.categories[cap.by][rows]))
+        f"caps/{number}": excess(cap, given.categories[cap.by][rows[: rules.places]])
         for number, cap in enumerate(rules.caps)
     }
     if (fresh := rules.fresh) is not None:
         shown = int((given.attributes[fresh.by][rows[: fresh.first]] <= fresh.below).sum())
         found["fresh"] = max(fresh.least - shown, 0)
-    if rules.pins:
-        place_of = {given.ids[row]: place for place, row in enumerate(rows.tolist())}
+    if pinned:
         found["pins"] = sum(
-            place_of.get(id_) != place for id_, place in _asked(rules, given).items()
+            place >= len(rows) or rows[place] != row for place, row in pinned.items()
         )
-    return _without_none(found)
-
-
-def _without_none(counts: dict[str, int]) -> dict[str, int]:
-    return {rule: count for rule, count in counts.items() if count}
+    return {rule: count for rule, count in found.items() if count}

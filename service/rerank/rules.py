@@ -70,7 +70,9 @@ class Mmr(Protocol):
 
 
 class Rules(Protocol):
-    """All of them; applied in the order decay, mmr, then caps, fresh and pins together."""
+    """All of them; applied in the order decay, mmr, then caps, fresh and pins together, which hold
+    for the first `places`.
+    """
 
     @property
     def decay(self) -> Sequence[Decay]: ...
@@ -80,6 +82,8 @@ class Rules(Protocol):
     def caps(self) -> Sequence[Cap]: ...
     @property
     def fresh(self) -> Fresh | None: ...
+    @property
+    def places(self) -> int: ...
     @property
     def pins(self) -> Mapping[str, int]: ...  # item id -> place, 1 is best
 

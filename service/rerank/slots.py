@@ -1,4 +1,4 @@
-"""Fill places one after another under caps, a minimum of new items, and pins.
+"""Fill the first places one after another under caps, a minimum of new items, and pins.
 
 Greedy: each place takes the best item that no rule forbids there. Where every item is forbidden it
 takes the one that will be allowed soonest. So a rule may remain unmet although an order exists that
@@ -6,8 +6,9 @@ meets it; what is unmet is counted on the finished order.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from collections import deque
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,179 +18,209 @@ from service.rerank.rules import UNKNOWN, Cap, Ids
 Rows = NDArray[np.intp]
 
 
-def excess(cap: Cap, categories: Ids) -> NDArray[np.intp]:
-    """The places (0-based) of an order, given its categories, whose item is one too many."""
+def excess(cap: Cap, categories: Ids) -> int:
+    """How many items of an order, given its categories, are one too many where they stand."""
     by_category = np.argsort(categories, kind="stable")
     later, earlier = by_category[cap.most :], by_category[: -cap.most]
-    if not len(later):
-        return np.empty(0, np.intp)
     found = categories[later]
     alike = (found == categories[earlier]) & (found != UNKNOWN)
-    return np.sort(later[alike & (later - earlier < cap.window)])
+    return int((alike & (later - earlier < cap.window)).sum())
 
 
-class _Placed:
-    """The places that a category has had under one cap, and those it will have by pins."""
+class _Category:
+    """Where one category has been placed under one cap, and where pins will place it."""
 
-    __slots__ = ("most", "pinned", "places", "window")
+    __slots__ = ("free_at", "most", "pinned", "places", "window")
 
     def __init__(self, most: int, window: int) -> None:
         self.most, self.window = most, window
         self.places: list[int] = []
-        self.pinned: list[int] = []  # ascending
+        self.pinned: list[int] = []  # those still to come, ascending
+        self.free_at = 0  # the next place it may have, later pins aside
 
-    def free_from(self, place: int) -> int:
-        """The first place from `place` on that it may have, as far as is known now."""
-        places = self.places
-        if len(places) >= self.most and places[-self.most] > place - self.window:
-            return places[-self.most] + self.window
-        return self._beside_pins(place) if self.pinned else place
+    def take(self, place: int) -> None:
+        self.places.append(place)
+        if len(self.places) >= self.most:
+            self.free_at = self.places[-self.most] + self.window
 
-    def _beside_pins(self, place: int) -> int:
-        """A later pin must not become one too many by what is placed here."""
+    def free_beside_pins(self, place: int) -> int:
+        """The same from `place` on, so that no later pin becomes one too many."""
         for at, pin in enumerate(self.pinned):
             if place < pin < place + self.window:
                 before = len(self.places) - bisect_left(self.places, pin - self.window + 1)
-                between = at + 1 - bisect_left(self.pinned, place)
-                if before + between + 1 > self.most:
+                if before + at + 2 > self.most:
                     return pin + 1
         return place
 
 
-class _Group:
-    """Items that the rules cannot tell apart, best first, as positions in the order before."""
+_Key = tuple[int, ...]  # the category of an item under each cap
 
-    __slots__ = ("at", "capped", "items")
 
-    def __init__(self, capped: list[_Placed]) -> None:
-        self.items: list[int] = []
-        self.at = 0
-        self.capped = capped
+class _Categories:
+    """The categories of items, made when an item of them is first looked at."""
 
-    @property
-    def head(self) -> int:
-        return self.items[self.at]
+    def __init__(self, caps: Sequence[Cap], keys: Sequence[_Key]) -> None:
+        self.keys = keys
+        self._caps = caps
+        self._known: dict[tuple[int, int], _Category] = {}
+        self._of: dict[_Key, list[_Category]] = {}
 
-    def free_from(self, place: int) -> int:
-        latest = place
-        for placed in self.capped:
-            latest = max(latest, placed.free_from(place))
-        return latest
+    def of(self, key: _Key) -> list[_Category]:
+        found = self._of.get(key)
+        if found is None:
+            self._of[key] = found = [
+                self._known.setdefault((number, category), _Category(cap.most, cap.window))
+                for number, (cap, category) in enumerate(zip(self._caps, key, strict=True))
+                if category != UNKNOWN
+            ]
+        return found
+
+    def pin(self, place: int, row: int) -> None:
+        """`row` will stand at `place`; in ascending order of places."""
+        for category in self.of(self.keys[row]):
+            category.pinned.append(place)
+
+    def unpin(self, place: int, row: int) -> None:
+        for category in self.of(self.keys[row]):
+            category.pinned.remove(place)
+
+    def take(self, place: int, row: int) -> None:
+        for category in self.of(self.keys[row]):
+            category.take(place)
+
+    def free_from(self, key: _Key, place: int) -> int:
+        """The first place from `place` on that an item of this key may have, as it is known now."""
+        free = place
+        for category in self._of.get(key) or self.of(key):
+            if category.free_at > free:
+                free = category.free_at
+            if category.pinned:
+                free = max(free, category.free_beside_pins(place))
+        return free
+
+
+class _Stream:
+    """Items, best first, as positions in the order before; those forbidden now wait by their key.
+
+    Of each key that waits, only the best item is on a heap: `ready` when it may be allowed by now,
+    `parked` with the place from which on it may be.
+    """
+
+    def __init__(self, rows: list[int], categories: _Categories) -> None:
+        self._rows, self._at = rows, 0
+        self._categories = categories
+        self._waiting: dict[_Key, deque[int]] = {}
+        self._ready: list[tuple[int, _Key]] = []
+        self.parked: list[tuple[int, int, _Key]] = []
+
+    def best(self, place: int) -> int | None:
+        """The best item that may stand here."""
+        ready, parked, categories = self._ready, self.parked, self._categories
+        while parked and parked[0][0] <= place:
+            _, row, key = heappop(parked)
+            heappush(ready, (row, key))
+        while ready or self._at < len(self._rows):
+            unseen = self._rows[self._at] if self._at < len(self._rows) else None
+            if ready and (unseen is None or ready[0][0] < unseen):
+                row, key = ready[0]
+                free = categories.free_from(key, place)
+                if free <= place:
+                    return row
+                heappop(ready)
+                heappush(parked, (free, row, key))
+                continue
+            assert unseen is not None, "one of the two is there"
+            key = categories.keys[unseen]
+            if key in self._waiting:
+                self._waiting[key].append(unseen)
+            else:
+                free = categories.free_from(key, place)
+                if free <= place:
+                    return unseen
+                self._waiting[key] = deque([unseen])
+                heappush(parked, (free, unseen, key))
+            self._at += 1
+        return None
+
+    def take(self, row: int) -> None:
+        """`row`, which `best` gave or is the first parked, is placed."""
+        key = self._categories.keys[row]
+        waiting = self._waiting.get(key)
+        if waiting is None or waiting[0] != row:
+            self._at += 1
+            return
+        if self._ready and self._ready[0][0] == row:
+            heappop(self._ready)
+        else:
+            heappop(self.parked)
+        waiting.popleft()
+        if waiting:
+            heappush(self._ready, (waiting[0], key))
+        else:
+            del self._waiting[key]
 
 
 def fill(
     caps: Sequence[Cap],
-    categories: Sequence[Ids],
-    new: NDArray[np.bool_] | None,
+    ids: Sequence[Ids],
+    new: NDArray[np.bool_],
     least: int,
     first: int,
-    pins: dict[int, int],
+    pins: Mapping[int, int],
+    places: int,
 ) -> Rows:
     """Positions of the order before, in the order after.
 
     Args:
         caps: rules.
-        categories: (N,) of each cap, in the order before.
-        new: (N,) items that count as new; None without such a rule.
+        ids: (N,) categories of each cap, in the order before.
+        new: (N,) items that count as new.
         least: so many new items belong into the `first` places.
         first: see `least`.
         pins: place (0-based) -> position of the item it is for.
+        places: how many are filled by the rules, at most N; the items left follow as they were.
     """
-    rows = len(categories[0]) if categories else len(new) if new is not None else 0
-    groups, group_of = _groups(caps, categories, new, rows, pins)
-    fresh = [False] * rows if new is None else new.tolist()
-    wanted = min(least, sum(fresh))
-    lacking = wanted - sum(fresh[row] for place, row in pins.items() if place < first)
-    ahead = sorted(place for place in pins if place < first)
-    # heaps of (position of its best item, group): allowed now, and of (place, position, group)
-    ready: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    parked: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]] = ([], [])
-    for number, group in enumerate(groups):
-        ready[fresh[group.items[0]]].append((group.items[0], number))
-    for heap in ready:
-        heapify(heap)
+    keys: list[_Key] = [()] * len(new)
+    if ids:
+        keys = list(zip(*(column.tolist() for column in ids), strict=True))
+    categories = _Categories(caps, keys)
+    for place, row in sorted(pins.items()):
+        categories.pin(place, row)
+    pinned = set(pins.values())
+    kinds = (np.flatnonzero(kind).tolist() for kind in (~new, new))
+    streams = [
+        _Stream([row for row in rows if row not in pinned] if pinned else rows, categories)
+        for rows in kinds
+    ]
+    early = [row for place, row in pins.items() if place < first]
+    lacking = least - sum(bool(new[row]) for row in early)
+    open_places = first - len(early)
     after: list[int] = []
-    open_places = first - len(ahead)
-
-    def best(kind: int, place: int) -> int | None:
-        """The group of a kind whose best item may stand here, on top of its heap."""
-        waiting, heap = parked[kind], ready[kind]
-        while waiting and waiting[0][0] <= place:
-            _, row, number = heappop(waiting)
-            heappush(heap, (row, number))
-        while heap:
-            row, number = heap[0]
-            free = groups[number].free_from(place)
-            if free <= place:
-                return number
-            heappop(heap)
-            heappush(waiting, (free, row, number))
-        return None
-
-    def soonest() -> int:
-        """The group that is allowed soonest, where none is."""
-        return min(waiting[0] for waiting in parked if waiting)[2]
-
-    for place in range(rows):
-        row = pins.get(place)
-        if row is not None:
-            for placed in group_of[row].capped:
-                placed.pinned.remove(place)
-                placed.places.append(place)
-            after.append(row)
-            continue
-        must = place < first and lacking >= open_places
-        found = [n for kind in (0, 1) if (n := best(kind, place)) is not None]
-        if must:  # before any other, but not against a cap
-            found = [n for n in found if fresh[groups[n].head]] or found
-        number = min(found, key=lambda n: groups[n].head) if found else soonest()
-        group = groups[number]
-        row = group.head
-        kind = int(fresh[row])
-        if found:
-            heappop(ready[kind])
+    for place in range(places):
+        chosen = pins.get(place)
+        if chosen is not None:
+            categories.unpin(place, chosen)
         else:
-            heappop(parked[kind])
-        group.at += 1
-        if group.at < len(group.items):
-            heappush(ready[kind], (group.head, number))
-        for placed in group.capped:
-            placed.places.append(place)
-        after.append(row)
-        if place < first:
-            open_places -= 1
-            lacking -= kind
+            others, fresh = streams[0].best(place), streams[1].best(place)
+            must = place < first and lacking >= open_places and fresh is not None
+            chosen, stream = _better(None if must else others, fresh, streams)
+            stream.take(chosen)
+            if place < first:
+                open_places -= 1
+                lacking -= stream is streams[1]
+        categories.take(place, chosen)
+        after.append(chosen)
     return np.array(after, np.intp)
 
 
-def _groups(
-    caps: Sequence[Cap],
-    categories: Sequence[Ids],
-    new: NDArray[np.bool_] | None,
-    rows: int,
-    pins: dict[int, int],
-) -> tuple[list[_Group], dict[int, _Group]]:
-    """Groups of the items that are not pinned, and the group of each pinned one."""
-    kinds = np.zeros(rows, np.int8) if new is None else new
-    keys = list(zip(*(c.tolist() for c in categories), kinds.tolist(), strict=True))
-    placed: list[dict[int, _Placed]] = [{} for _ in caps]
-    groups: dict[tuple[int, ...], _Group] = {}
-    group_of: dict[int, _Group] = {}
-    place_of = {row: place for place, row in pins.items()}
-    for row, key in enumerate(keys):
-        group = groups.get(key)
-        if group is None:
-            capped = [
-                own.setdefault(category, _Placed(cap.most, cap.window))
-                for cap, own, category in zip(caps, placed, key, strict=False)
-                if category != UNKNOWN
-            ]
-            groups[key] = group = _Group(capped)
-        if row in place_of:
-            group_of[row] = group
-            for slot in group.capped:
-                slot.pinned.append(place_of[row])
-                slot.pinned.sort()
-        else:
-            group.items.append(row)
-    return [group for group in groups.values() if group.items], group_of
+def _better(
+    others: int | None, fresh: int | None, streams: Sequence[_Stream]
+) -> tuple[int, _Stream]:
+    """The better of two items with its stream; where none may stand, whichever may soonest."""
+    if others is None and fresh is None:
+        stream = min((s for s in streams if s.parked), key=lambda s: s.parked[0])
+        return stream.parked[0][1], stream
+    if fresh is None or (others is not None and others < fresh):
+        assert others is not None, "one of the two is there"
+        return others, streams[0]
+    return fresh, streams[1]

@@ -70,7 +70,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(path: str, pointer: str,
     assert (pointer, message) in findings(plan((path, {})))
 
 
-@pytest.mark.parametrize("key", ["rerank", "input"])
+@pytest.mark.parametrize("key", ["input"])
 def test_a_reserved_key_is_refused_as_reserved(key: str):
     expected = (f"/{key}", f"the key {key!r} is reserved and not supported by this version")
     assert findings(plan((key, {}))) == [expected]

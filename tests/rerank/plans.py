@@ -45,6 +45,7 @@ class Rules:
     caps: tuple[Cap, ...] = ()
     fresh: Fresh | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
+    places: int = 100
 
 
 def given(scores, *, invalid=0, **columns) -> Given:
@@ -87,5 +88,6 @@ def cases(draw) -> tuple[Rules, Given]:
         st.none()
         | st.builds(Fresh, st.just("age"), st.floats(0, 4), st.integers(1, 9), st.integers(9, 20)),
         places.filter(lambda pins: len(set(pins.values())) == len(pins)),
+        st.sampled_from((20, 45, 100)),
     )
     return draw(rules), found

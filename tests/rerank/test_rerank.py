@@ -48,7 +48,7 @@ def test_every_rule_holds_or_is_reported_with_how_often_it_does_not(case):
     rows = found.order[: candidates.valid].tolist()
     expected = {}
     for number, cap in enumerate(rules.caps):
-        ids = candidates.categories[cap.by][rows].tolist()
+        ids = candidates.categories[cap.by][rows[: rules.places]].tolist()
         places = range(len(ids))
         expected[f"caps/{number}"] = sum(
             ids[p] != 0 and ids[max(0, p - cap.window + 1) : p].count(ids[p]) >= cap.most
