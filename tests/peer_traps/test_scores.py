@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from service.fusion import compile_formula
+from service.rerank.rerank import rerank
 from tests.api.running import AUTH
 from tests.peer_traps.scene import TREATED, Scene, by_id, experiment, heads_of, is_close
+from tests.rerank.plans import Decay, Rules, given
 
 
 def test_what_cannot_be_scored_is_null_and_last_and_moves_nobody_else(scene: Scene) -> None:
@@ -100,3 +102,14 @@ def test_a_multiplier_of_scores_below_zero_is_named_before_it_is_published(scene
     assert min(reply["scores"]) < 0
     assert is_close(reply["scores"], [h["ctr"] - 5 * h["like"] for h in heads_of(reply)])
     assert all(one >= other for one, other in pairwise(reply["scores"]))
+
+
+def test_decay_of_a_score_below_zero_lowers_it() -> None:
+    # the factor is multiplied onto the score whatever its sign, and repeats rise (X)
+    scores, authors = [-1.0, -1.2, -1.4, -1.6], [7, 7, 7, 8]
+    decayed = rerank(Rules(decay=(Decay(factor=0.5),)), given(scores, author=authors))
+    assert decayed.order.tolist() == [0, 3, 1, 2]
+    for offset in (0.0, 2.0):  # above and below zero, the same items give way
+        moved = given([score + offset for score in scores], author=authors)
+        order = rerank(Rules(decay=(Decay(factor=0.1),)), moved).order
+        assert order.tolist() == [0, 3, 1, 2]
