@@ -290,3 +290,4 @@ class Plan(_Strict):
     shadow: Shadow | None = None
     force: dict[str, dict[str, str]] = {}  # user id -> layer -> "experiment/arm"
     freeze: Freeze | None = None
+    library: dict[Label, Annotated[int, Field(ge=1)]] = {}  # see `library`: written out by now

@@ -216,7 +216,7 @@ def test_duration_curves_are_monotone_and_bounded(xs, k):
     }
     for source, (direction, low, high) in curves.items():
         values = np.array(run(source, x=xs))
-        assert (np.diff(values) * direction >= 0).all()
+        assert (np.diff(values) * direction >= -1e-14).all()  # monotone but for rounding
         assert ((values >= low) & (values <= high)).all()
 
 
