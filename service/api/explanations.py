@@ -10,7 +10,7 @@ from service.experiment.arithmetic import bucket_arithmetic
 from service.experiment.findings import pointer
 from service.experiment.snapshot import Snapshot
 from service.fusion.compare import Comparison
-from service.scoring.ranking import Control, Explained, RankInput, RankOutput, Treatment
+from service.scoring.ranking import Control, Explained, RankInput, RankOutput, Reranked, Treatment
 
 
 def compared_rows(request: RankRequest, ids: Sequence[str]) -> tuple[int, int] | None:
@@ -51,9 +51,14 @@ def item_explanations(output: RankOutput, explained: Explained) -> list[dict[str
             "missing": explained.missing_by_item[row],
             "position": int(explained.positions[row]),
             **_under_control(control, row),
+            **_moves(output.reranked, row),
         }
         for row in output.order.tolist()
     ]
+
+
+def _moves(reranked: Reranked | None, row: int) -> dict[str, Any]:
+    return {} if reranked is None else {"rerank": reranked.notes.get(row, [])}
 
 
 def _under_control(control: Control | None, row: int) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class RankReplyHead(BaseModel):
         default={}, description="reason -> count; absent when nothing was given up"
     )
     took_ms: float
+    rerank: dict[str, dict[str, int]] | None = Field(
+        None,
+        description="where the plan has rules after fusion: rule -> how often it is unmet; `scores`"
+        " are the formula's, and need not fall from place to place",
+    )
     explain_request: dict[str, Any] | None = Field(
         None,
         description="with explain: formula, params, scalars, missing names, calibration of heads,"
@@ -125,6 +130,9 @@ class ItemExplanation(BaseModel):
     terms: list[dict[str, Any]] = Field(description="text, value and contribution of each term")
     missing: list[str] = Field(description="item features without a value")
     position: int = Field(description="by score, 1 is best; the whole request counts")
+    rerank: list[str] | None = Field(
+        None, description="what moved the item after fusion; absent where the plan has no rules"
+    )
     control: dict[str, float | None] | None = Field(
         None, description="score and position in no experiment; absent where that is not known"
     )

@@ -39,6 +39,8 @@ def rank_reply(
         reply["signs"] = treatment.signs
     if output.degraded:
         reply["degraded_detail"] = output.degraded
+    if (reranked := output.reranked) is not None:
+        reply["rerank"] = {"unmet": reranked.unmet}
     explained = None
     if output.explained is not None:
         explained = item_explanations(output, output.explained)

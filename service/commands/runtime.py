@@ -17,6 +17,7 @@ from service.api.publishing import Publisher
 from service.api.shadowing import Shadowing
 from service.commands.demo import Seeder
 from service.commands.remembering import item_listener, remember
+from service.commands.reranking import rerank_by_plan
 from service.commands.warming import warm_items, warm_like
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
@@ -88,7 +89,8 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     # One thread a run: requests run beside each other, and the budget is spent on that.
     prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
     pool, workers = ModelPool(repository, threads=1, prove=prove), Workers(threads)
-    scorer, recent = Scorer(pool, workers, features, items=items), RecentRequests()
+    scorer = Scorer(pool, workers, features, items=items, reranker=rerank_by_plan)
+    recent = RecentRequests()
 
     def drop_unused(_: Snapshot) -> None:
         pool.retain(loader.models_in_use())

@@ -42,6 +42,7 @@ def ranked(
         counts=scored.counts,
         timings_ms=timings_ms,
         explained=scored.explained,
+        reranked=scored.reranked,
         found_items=found_items,
         evidence=scored.evidence,
     )

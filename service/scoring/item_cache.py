@@ -35,12 +35,14 @@ Raw = tuple[Any, ...]  # of one item: the values of `ItemCache.raw_names`
 class Items:
     """What is known of N items without their user. `raw`: name -> one raw value an item.
 
-    `versions` of their records, where somebody listens.
+    `categories`: (N, C) encoded ids of the schema's `item_categories`. `versions` of their records,
+    where somebody listens.
     """
 
     part: Part
     attributes: Mapping[str, NDArray[np.float64]]
     raw: Mapping[str, Column]
+    categories: NDArray[np.int32]
     versions: NDArray[np.int64] | None = None
 
 
@@ -99,12 +101,15 @@ class ItemCache:
     ) -> None:
         self.attribute_names = tuple(a.name for a in schema.attributes)
         self.raw_names = _raw_names(schema)
+        self.category_names = tuple(schema.item_categories)
         self.slot_bytes = 4 * width + 8 * len(self.attribute_names) + 4 * 8
+        self.slot_bytes += 4 * len(self.category_names)
         self.slot_bytes += _RAW_BYTES * bool(self.raw_names)
         self.slots = max_bytes // self.slot_bytes
         self._ttl_s, self._clock = ttl_s, clock
         self._parts = np.empty((self.slots, width), np.float32)
         self._attributes = np.empty((self.slots, len(self.attribute_names)))
+        self._categories = np.empty((self.slots, len(self.category_names)), np.int32)
         self._raw: list[Raw] = []
         self._listener = listener
         self._versions = np.zeros(self.slots if listener is not None else 0, np.int64)
@@ -190,6 +195,13 @@ class ItemCache:
                 column[row] = value
         return columns
 
+    def categories(self, lease: Lease, fresh: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
+        """Category -> (N,) encoded ids, `fresh` (M, C) for the missing ones; see `parts`."""
+        ids = self._categories.take(lease.slots, axis=0, mode="clip")
+        ids[lease.missing] = fresh
+        self._check(lease)
+        return dict(zip(self.category_names, ids.T, strict=True))
+
     @property
     def has_listener(self) -> bool:
         return self._listener is not None
@@ -220,6 +232,7 @@ class ItemCache:
             self._attributes[slots, at] = items.attributes[name][chosen]
         if items.versions is not None:
             self._versions[slots] = items.versions[chosen]
+        self._categories[slots] = items.categories[chosen]
         columns = [items.raw[name] for name in self.raw_names]
         ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
         with self._lock:

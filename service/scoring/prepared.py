@@ -1,7 +1,7 @@
 """One request between its raw values and its heads, with an item cache or without one."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,7 +114,7 @@ def infer(
     user = graphs.user_part(prepared.blocks, stop)
     heads = graphs.heads(user, part, prepared.blocks, stop)
     if fresh is not None and kept.learns:
-        _keep(kept, items, fresh, prepared.uncertain, prepared.records)
+        _keep(kept, model.schema, items, fresh, prepared.uncertain, prepared.records)
     return {name: values[:rows] for name, values in heads.items()}
 
 
@@ -127,7 +127,7 @@ def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:
     part = model.graphs.item_part(items.blocks)
     found = _records(kept, fetched, items)
     kept.cache.tell(found)
-    _keep(kept, items, part, items.bad_items | records.garbled_items, found)
+    _keep(kept, model.schema, items, part, items.bad_items | records.garbled_items, found)
 
 
 def _records(kept: Kept, fetched: Fetched, items: Encoded) -> ItemRecords | None:
@@ -140,14 +140,38 @@ def _records(kept: Kept, fetched: Fetched, items: Encoded) -> ItemRecords | None
 
 def _keep(
     kept: Kept,
+    schema: FeatureSchema,
     items: Encoded,
     part: Part,
     uncertain: frozenset[int],
     records: ItemRecords | None,
 ) -> None:
     versions = None if records is None else records.versions
-    known = Items(part, items.attributes, _raw(kept.cache, items), versions)
+    raw, categories = _raw(kept.cache, items), _categories(schema, items)
+    known = Items(part, items.attributes, raw, categories, versions)
     kept.cache.keep(kept.lease, known, set(range(len(part))) - uncertain)
+
+
+def item_categories(
+    schema: FeatureSchema, prepared: Prepared, kept: Kept | None, names: Collection[str]
+) -> dict[str, NDArray[np.integer]]:
+    """Category -> (N,) encoded ids, 0 where that is not known; `names` are of `item_categories`."""
+    if not names:
+        return {}
+    if kept is None:
+        ids = prepared.blocks["item_ids"]
+        return {name: ids[:, schema.item_categories[name]] for name in names}
+    assert prepared.items is not None, "only what is prepared with the cache is scored with it"
+    found = kept.cache.categories(kept.lease, _categories(schema, prepared.items))
+    return {name: found[name] for name in names}
+
+
+def _categories(schema: FeatureSchema, items: Encoded) -> NDArray[np.int32]:
+    """(M, C) of M items, the columns as in `item_categories`."""
+    columns = list(schema.item_categories.values())
+    if not columns or "item_ids" not in items.blocks:
+        return np.empty((items.raw.rows, len(columns)), np.int32)
+    return items.blocks["item_ids"][:, columns]
 
 
 def _raw(cache: ItemCache, items: Encoded) -> dict[str, Column]:

@@ -24,6 +24,28 @@ class Step(Protocol):
     def least(self) -> int: ...
 
 
+class RerankRules(Protocol):
+    """What the rules after fusion read: item categories, by encoded id, and item attributes."""
+
+    @property
+    def categories(self) -> frozenset[str]: ...
+    @property
+    def attributes(self) -> frozenset[str]: ...
+
+
+class Reranked(Protocol):
+    """The order after those rules; rule -> how often it could not be kept; input position -> what
+    moved that candidate, in explained requests.
+    """
+
+    @property
+    def order(self) -> NDArray[np.intp]: ...
+    @property
+    def unmet(self) -> Mapping[str, int]: ...
+    @property
+    def notes(self) -> Mapping[int, list[str]]: ...
+
+
 class Treatment(Protocol):
     """What the plan gives one request: a formula, a model, and the arms it comes from.
 
@@ -52,6 +74,8 @@ class Treatment(Protocol):
     def lighter(self) -> "Sequence[Treatment | None]": ...
     @property
     def shadow(self) -> "Treatment | None": ...
+    @property
+    def rerank(self) -> RerankRules | None: ...
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]: ...
 
 
@@ -190,6 +214,8 @@ class RankOutput:
     explained: Explained | None = None
     found_items: int | None = None
     evidence: Evidence | None = None
+
+    reranked: Reranked | None = None
 
     @property
     def model(self) -> str:

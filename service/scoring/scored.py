@@ -15,7 +15,8 @@ from service.scoring.errors import RunStopped
 from service.scoring.explaining import Explaining, explain
 from service.scoring.package import LoadedModel
 from service.scoring.prepared import Kept, infer, prepare
-from service.scoring.ranking import Evidence, Explained, RankInput, Treatment
+from service.scoring.ranking import Evidence, Explained, RankInput, Reranked, Treatment
+from service.scoring.reranking import Reranker, apply_rules, no_rules
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
 
@@ -34,6 +35,7 @@ class Scored:
     bad_features: int
     timings_ms: Mapping[str, float]
     explained: Explained | None
+    reranked: Reranked | None = None
     evidence: Evidence | None = None
 
 
@@ -48,8 +50,9 @@ def score(
     asked_at: float,
     infer_by: float = math.inf,
     explaining: Explaining | None = None,
+    reranker: Reranker = no_rules,
 ) -> Scored:
-    """Read, encode, run, fuse and order. `asked_at`: when this was handed over, on `clock`.
+    """Read, encode, run, fuse, order. `asked_at`: when this was handed over, on `clock`.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
@@ -69,6 +72,12 @@ def score(
         columns: dict[str, Floats] = {**heads, **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
         ranked = order(scores)
+    reranked = None
+    if treatment.rerank is not None:
+        with stages.timed("rerank"):
+            reranked = apply_rules(
+                reranker, treatment.rerank, request, model, prepared, kept, scores, ranked
+            )
     explained = None
     if explaining is not None:
         with stages.timed("explain"):
@@ -79,11 +88,12 @@ def score(
         heads=heads,
         scores=np.where(scores.valid, scores.values, np.nan),
         valid=scores.valid,
-        order=ranked,
+        order=ranked if reranked is None else reranked.order,
         counts=prepared.counts,
         bad_features=prepared.bad_features,
         timings_ms=stages.ms,
         explained=explained,
+        reranked=reranked,
         evidence=Evidence(
             heads=heads,
             attributes=prepared.attributes,

@@ -23,6 +23,7 @@ from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
 from service.scoring.prepared import Kept
 from service.scoring.ranking import RankInput, RankOutput, Snapshot, Treatment
+from service.scoring.reranking import Reranker, no_rules
 from service.scoring.scored import Scored, score
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
@@ -76,12 +77,14 @@ class Scorer:
         store: FeatureStore | None,
         *,
         items: ItemCaches | None = None,
+        reranker: Reranker = no_rules,
         reserve_s: float = 0.003,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.admission = Admission(workers.threads, clock, reserve_s=reserve_s)
         self.costs = CostModel(clock)
         self.items = items
+        self._reranker = reranker
         self._pool = pool
         self._workers = workers
         self._store = store
@@ -221,6 +224,7 @@ class Scorer:
                 now,
                 infer_by,
                 explaining,
+                self._reranker,
             )
             return scored, self._clock()
 

@@ -105,3 +105,19 @@ def test_a_row_reply_has_the_comparison_too(service):
     told = service.rank(asked).json()
     assert told["explain_request"]["compare"]["mode"] == "product"
     assert told["items"][0]["explain"]["position"] == 1
+
+
+def test_rules_after_fusion_move_items_and_say_so(service):
+    plan = deepcopy(PLAN)
+    by_score = service.rank(ask()).json()
+    last = by_score["ids"][-1]
+    plan["rerank"] = {"pins": {last: 1, "elsewhere": 2}}
+    service.publish(plan)
+    told = explained(service)
+    service.publish(PLAN)
+    assert "rerank" not in by_score
+    assert told["rerank"] == {"unmet": {}}
+    assert told["ids"] == [last, *by_score["ids"][:-1]]
+    assert sorted(told["scores"]) == sorted(by_score["scores"])
+    assert told["explain"][0]["position"] == len(IDS)
+    assert told["explain"][0]["rerank"] == [f"caps, fresh or pins: place {len(IDS)} -> 1"]

@@ -35,6 +35,7 @@ def items(ids: list[str], version: int = 0) -> Items:
         part=np.repeat(numbers[:, None], WIDTH, 1).astype(np.float32),
         attributes={"videolen_s": numbers, "price": -numbers},
         raw={"author_id": [f"a{n:g}" for n in numbers]},
+        categories=numbers[:, None].astype(np.int32),
     )
 
 
@@ -61,6 +62,8 @@ def test_what_was_kept_is_found_beside_what_is_fresh(clock: Clock) -> None:
     np.testing.assert_array_equal(columns["videolen_s"], [1, 2, 3])
     np.testing.assert_array_equal(columns["price"], [-1, -2, -3])
     assert cache.raw(lease, fresh.raw) == {"author_id": ["a1", "a2", "a3"]}
+    categories = cache.categories(lease, fresh.categories)
+    assert {name: ids.tolist() for name, ids in categories.items()} == {"author_id": [1, 2, 3]}
 
 
 def test_a_scene_does_not_find_the_items_of_another(clock: Clock) -> None:

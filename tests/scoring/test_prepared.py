@@ -10,6 +10,7 @@ import orjson
 import pytest
 import redis
 
+from service.commands.reranking import rerank_by_plan
 from service.contract.repository import Repository
 from service.features.store import FeatureStore
 from service.scoring.item_caches import ItemCaches
@@ -58,8 +59,9 @@ async def scorers(
     pool = ModelPool(Repository(cut_models))
     await pool.ensure(["cut/1"])
     features = FeatureStore.from_url(valkey_url, 5.0)
-    cached = Scorer(pool, workers, features, items=ItemCaches(1 << 20, 60.0))
-    yield cached, Scorer(pool, workers, features)
+    items = ItemCaches(1 << 20, 60.0)
+    cached = Scorer(pool, workers, features, items=items, reranker=rerank_by_plan)
+    yield cached, Scorer(pool, workers, features, reranker=rerank_by_plan)
     await features.close()
     pool.close()
 
@@ -86,6 +88,28 @@ async def test_cold_warm_and_mixed_requests_give_the_bits_of_no_cache(
         rows = random.permutation(ITEMS)[:count]
         request = asked(ids(*rows), user_id=f"u{random.integers(ITEMS)}")
         same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+
+
+async def test_rules_after_fusion_read_the_same_categories_with_the_cache(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    rules = {
+        "caps": [{"by": "author_id", "most": 1, "window": 6}],
+        "fresh": {"by": "videolen_s", "below": 30, "least": 3, "first": 5},
+    }
+    snapshot = compiled(cut_models, model="cut/1", rerank=rules)
+    by_score = compiled(cut_models, model="cut/1")
+    for count in (9, 33, 60, 60):
+        request = asked(ids(*range(count)))
+        found, expected = await cached.rank(request, snapshot), await plain.rank(request, snapshot)
+        same(found, expected)
+        assert found.reranked is not None
+        assert expected.reranked is not None
+        assert found.reranked.unmet == expected.reranked.unmet
+        unruled = await plain.rank(request, by_score)
+        assert found.order.tolist() != unruled.order.tolist()
+        np.testing.assert_array_equal(found.scores, unruled.scores)
 
 
 async def test_bad_records_are_counted_each_time_and_never_kept(
