@@ -11,7 +11,8 @@ from service.api.json_reply import json_reply
 from service.api.messages import HistoryReply, LibrariesReply, LibraryReply, PublishReply
 from service.api.openapi import body_of, problems
 from service.api.plan_query import read_number, read_page, read_signature
-from service.api.publishing import Publisher, refusal_of, store_errors
+from service.api.plan_refusals import refusal_of, store_errors
+from service.api.publishing import Publisher
 from service.errors import UnknownVersion
 from service.experiment.errors import PlanInvalid
 from service.experiment.library import Library, check_library

@@ -26,11 +26,8 @@ from service.api.messages import (
 from service.api.openapi import body_of, problems
 from service.api.plan_edit import change_params
 from service.api.plan_query import read_number, read_page, read_signature
-from service.api.publishing import (
-    Published,
-    Publisher,
-    finding_json,
-)
+from service.api.plan_refusals import finding_json
+from service.api.publishing import Published, Publisher
 from service.experiment.document import Plan
 from service.metrics import Metrics
 

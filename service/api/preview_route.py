@@ -10,7 +10,8 @@ from service.api.json_body import parse
 from service.api.json_reply import json_reply
 from service.api.messages import PreviewReply
 from service.api.openapi import body_of, problems
-from service.api.publishing import Publisher, finding_json, refusal_of
+from service.api.plan_refusals import finding_json, refusal_of
+from service.api.publishing import Publisher
 from service.api.remembering import Remembering
 from service.errors import MalformedQuery
 from service.experiment.document import Plan

@@ -1,35 +1,29 @@
 """From a plan document to a live version: check, load its models, compare-and-set, serve it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.api.etags import Precondition, etag
-from service.api.json_body import require_sane_numbers
+from service.api.etags import Precondition
+from service.api.plan_refusals import parse_for, refusal_of, require_sane, store_errors
 from service.contract.errors import PackageError
 from service.errors import (
     EtagMismatch,
     Fault,
     InvalidRequest,
-    PlanRefused,
     PlanUnsigned,
     ServiceError,
-    StoreDown,
     UnknownScene,
     UnknownVersion,
 )
-from service.experiment.connection import UNAVAILABLE
 from service.experiment.differences import changes
-from service.experiment.document import Plan
-from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion, UnsignedPlan
-from service.experiment.errors import UnknownVersion as NoSuchVersion
+from service.experiment.errors import PlanInvalid, UnsignedPlan
 from service.experiment.findings import Finding, pointer
 from service.experiment.freeze import KEY, frozen
 from service.experiment.library import Expanded, expand
 from service.experiment.loader import PlanLoader
-from service.experiment.plan import parse_plan
 from service.experiment.redrawn import redrawn
 from service.experiment.reports import Report, read_report
 from service.experiment.signing import SIGNATURE_HEADER
@@ -234,11 +228,11 @@ class Publisher:
     async def _checked(self, scene: str, document: Any) -> Checked:
         expanded = Expanded(document)
         try:
-            _require_sane(document)
+            require_sane(document)
             with store_errors():
                 pinned = await self.loader.shelf.pinned(document)
             expanded = expand(document, pinned)
-            plan = _parse(scene, expanded.document)
+            plan = parse_for(scene, expanded.document)
         except PlanInvalid as err:
             return Checked(expanded.told(err.findings), None)
         with store_errors():
@@ -276,60 +270,3 @@ class Publisher:
             await self.prepare(ids)
         except PackageError as err:
             raise refusal_of([Finding("error", pointer("model"), str(err))]) from err
-
-
-def refusal_of(findings: Sequence[Finding]) -> PlanRefused:
-    """A plan's findings as a refusal."""
-    wrong = [f for f in findings if f.severity == "error"]
-    more = f" ({len(wrong)} errors)" if len(wrong) > 1 else ""
-    return PlanRefused(
-        f"{wrong[0].pointer or 'the plan'}: {wrong[0].message}{more}",
-        faults=[_fault(f) for f in findings],
-    )
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """A finding as replies show it; line, column and caret only for formulas."""
-    return {k: v for k, v in asdict(finding).items() if v is not None}
-
-
-def _fault(finding: Finding) -> Fault:
-    more = finding_json(finding)
-    return Fault(more.pop("message"), more.pop("pointer"), more=more)
-
-
-def _require_sane(document: Any) -> None:
-    try:
-        require_sane_numbers(document)
-    except InvalidRequest as refusal:
-        fault = refusal.faults[0]
-        raise PlanInvalid([Finding("error", fault.pointer or "", fault.detail)]) from None
-
-
-def _parse(scene: str, document: Any) -> Plan:
-    """The plan of a document that is for this scene; raises PlanInvalid."""
-    plan = parse_plan(document)
-    if plan.scene != scene:
-        message = f"the plan says scene {plan.scene!r}, the path {scene!r}"
-        raise PlanInvalid([Finding("error", pointer("scene"), message)])
-    return plan
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """What the store raises, as what a caller is told."""
-    try:
-        yield
-    except StaleVersion as err:
-        headers: Mapping[str, str] = {} if err.current is None else {"etag": etag(err.current)}
-        raise EtagMismatch(str(err), headers=headers, more={"version": err.current}) from err
-    except (NoSuchVersion, DamagedPlan) as err:
-        raise UnknownVersion(str(err)) from err
-    except UnsignedPlan as err:
-        raise PlanUnsigned(str(err)) from err
-    except UNAVAILABLE as err:
-        raise StoreDown(
-            f"the plan store does not answer ({type(err).__name__}); ranking goes on with the"
-            " last accepted plans",
-            headers={"retry-after": "1"},
-        ) from err

@@ -14,7 +14,8 @@ from service.api.json_reply import json_reply
 from service.api.messages import PublishReply
 from service.api.openapi import body_of, problems
 from service.api.plan_query import read_signature
-from service.api.publishing import Change, Publisher, finding_json
+from service.api.plan_refusals import finding_json
+from service.api.publishing import Change, Publisher
 from service.api.scenes import Scenes
 from service.api.shadow_edit import promote_shadow, start_shadow, stop_shadow
 from service.api.shadowing import Shadowing

@@ -19,7 +19,8 @@ from service.experiment.findings import Finding, pointer
 from service.experiment.forms import write_out
 from service.experiment.scalars import SIDES, read_scalars, scalar_defaults, to_number
 from service.experiment.walk import Path, declared_params, let_name
-from service.fusion.intervals import Doubt, Survey, survey
+from service.fusion.doubt import Doubt
+from service.fusion.intervals import Survey, survey
 from service.fusion.ranges import Range, point
 
 _LONGEST_PAUSE_S = 0.01

@@ -156,7 +156,7 @@ def test_a_bad_formula_is_refused_with_its_place(service, score, words, caret):
         ({"model": "nothing"}, "/model", "no model 'nothing'"),
         ({"format": 2}, "/format", ""),
         ({"formulae": {}}, "/formulae", "unknown key 'formulae'"),
-        ({"shadow": {}}, "/shadow", "reserved"),
+        ({"input": {}}, "/input", "reserved"),
         ({"default": {"formula": "bse"}}, "/default/formula", "did you mean 'base'"),
         ({"deadline_ms": 1e300}, "/deadline_ms", "absurdly large"),
         ({"force": {"1": {"fusion": "vcr-up/treatmnt"}}}, "/force/1/fusion", "vcr-up/treatment"),
