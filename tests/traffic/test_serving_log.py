@@ -1,5 +1,6 @@
 """The queue and the thread behind it: nothing that happens to the disk reaches whoever offers."""
 
+import fcntl
 import os
 import select
 import threading
@@ -13,6 +14,8 @@ from service.traffic.sampling import Sample
 from service.traffic.serving_log import FAILED, QUEUE_FULL, WRITTEN, ServingLog, open_log
 from service.traffic.shelves import Rotation, Shelves
 from tests.traffic.rankings import entry, ranked
+
+PIPE_BYTES = 4096  # the least that the kernel gives
 
 
 class Counts(Counter):
@@ -57,6 +60,7 @@ def test_a_disk_that_hangs_drops_requests_and_delays_nobody(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     counts = Counts()
     log = serving_log(
         tmp_path / "log", counts, most=3_000, open_file=lambda path: fifo.open("wb", buffering=0)
@@ -68,7 +72,7 @@ def test_a_disk_that_hangs_drops_requests_and_delays_nobody(tmp_path):
         log.offer(one)
         offers.append(time.thread_time() - began)
     log._roll.set()  # have it write now
-    select.select([reader], [], [])  # it does, and will not get far
+    select.select([reader], [], [])  # it does, and hangs where the pipe is full
     while not counts[QUEUE_FULL]:
         log.offer(entries[0])
     for _ in range(50):
