@@ -17,10 +17,11 @@ from service.scoring.package import HEAD_TOLERANCE, load_package
 from service.scoring.threads import cpu_budget
 from service.settings import SettingsError, load_settings
 from service.traffic.errors import NoParquet, TrafficError
-from service.traffic.replay import Difference, Replay
 
 if TYPE_CHECKING:
+    # They import pyarrow, which serving does without.
     from service.traffic.log_files import LogFile
+    from service.traffic.replay import Difference, Replay
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +77,10 @@ def _by_model(files: "list[LogFile]", last: int | None) -> "dict[str, list[tuple
     return chosen
 
 
-def _prepare(repository: Repository, model: str) -> Replay:
+def _prepare(repository: Repository, model: str) -> "Replay":
     """A package that is refused is still compared as far as its manifest goes."""
+    from service.traffic.replay import Replay
+
     ref = ModelRef.parse(model)
     version = repository.resolve(ref)
     manifest = repository.manifest(ref.name, version)
@@ -93,7 +96,7 @@ def _prepare(repository: Repository, model: str) -> Replay:
     return Replay(loaded.schema, loaded.graphs.run, tolerance)
 
 
-def _show(scene: str, model: str, found: Replay) -> None:
+def _show(scene: str, model: str, found: "Replay") -> None:
     what = "encodings" if found.run is None else "encodings and heads"
     said = (
         f"{len(found.differences)} things differ" if found.differences else f"{what} are the same"
@@ -110,7 +113,7 @@ def _show(scene: str, model: str, found: Replay) -> None:
         _show_difference(difference)
 
 
-def _show_difference(difference: Difference) -> None:
+def _show_difference(difference: "Difference") -> None:
     largest = f", by {difference.largest:.3g} at most" if difference.largest else ""
     console.out.print(f"  [red]{escape(difference.what)}[/]: {difference.count:,} values{largest}")
     for example in difference.examples:
