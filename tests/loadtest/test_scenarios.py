@@ -27,5 +27,5 @@ def test_another_score_is_a_disagreement(reply: dict, why: str) -> None:
 
 def test_a_variant_may_be_a_little_off_and_no_more() -> None:
     check_agreement("int8", {"a": 0.2525}, {"a": 0.25}, "int8")
-    with pytest.raises(Disagreement, match="int8 scores a 0.26, the first server 0.25"):
+    with pytest.raises(Disagreement, match=r"int8 scores a 0\.26, the first server 0\.25"):
         check_agreement("int8", {"a": 0.26}, {"a": 0.25}, "int8")
