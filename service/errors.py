@@ -161,6 +161,12 @@ class NothingScored(ServiceError):
     status, code, title = 503, "nothing-scored", "No candidate could be scored in time"
 
 
+class InferenceFailed(ServiceError):
+    """A raw model run that ended without heads."""
+
+    status, code, title = 503, "inference-failed", "The model gave no answer"
+
+
 class StoreDown(ServiceError):
     """A plan route needs the store, and the store does not answer."""
 

@@ -26,6 +26,7 @@ from service.api.remembering import Remembering
 from service.api.scenes import Scenes
 from service.api.shadow_routes import Canaries, shadow_routes
 from service.api.shadowing import Shadowing
+from service.api.v2_routes import v2_routes
 from service.errors import BodyTooLarge
 from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader, Rehearse
@@ -94,6 +95,7 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(assignment_routes(scenes, served))
+    app.include_router(v2_routes(parts.loader, parts.pool, _version(), parts.max_candidates))
     canaries = Canaries(scenes, parts.guard, parts.shadowing)
     app.include_router(shadow_routes(publisher, canaries, parts.token, parts.metrics))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics, served))
