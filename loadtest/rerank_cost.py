@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from loadtest.machine import describe_commit, describe_machine, describe_versions
-from service.experiment.document import Rerank
+from service.experiment.reranking import Rerank
 from service.rerank.rerank import rerank
 from service.rerank.rules import Given
 
