@@ -18,6 +18,7 @@ from service.commands import (
     features,
     library,
     models,
+    outcomes,
     plan,
     replay,
     serve,
@@ -25,7 +26,19 @@ from service.commands import (
 )
 
 GROUP = "finerank.commands"
-_ROOMS = (serve, doctor, plan, library, features, models, experiments, explain, replay, shadow)
+_ROOMS = (
+    serve,
+    doctor,
+    plan,
+    library,
+    features,
+    models,
+    experiments,
+    explain,
+    outcomes,
+    replay,
+    shadow,
+)
 
 
 def build_cli() -> typer.Typer:

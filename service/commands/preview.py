@@ -19,7 +19,7 @@ from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding
 from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.plan import parse_plan
-from service.experiment.snapshot import Checked, check_plan
+from service.experiment.snapshot import Snapshot, check_plan
 from service.settings import SettingsError, load_settings
 from service.traffic.batch import ItemNames
 from service.traffic.errors import TrafficError
@@ -59,25 +59,35 @@ def preview(
 
 
 def _offline(scene: str, document: Document, last: int, log: Path, models: Path | None) -> Document:
-    plan = parse_plan(document)
-    if plan.scene != scene:
-        raise Refused(f"the plan is of scene {plan.scene!r}, not {scene!r}")
-    reader = PackageReader(Repository(load_settings(models=models).models))
-    checked = check_plan(plan, 0, ResolvedModels(reader, {}))
-    if checked.snapshot is None:
-        show_findings([_shown(finding) for finding in checked.findings])
-        raise console.fail("the draft has errors")
+    findings, snapshot = read_draft(scene, document, models)
     names = ItemNames()
     requests, batches = batches_of_log(log, scene, last, names)
     columns = TextColumn("comparing requests"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console.err, transient=True) as progress:
         bar = progress.add_task("", total=requests)
-        report = run(checked.snapshot, batches, names, lambda done: progress.advance(bar, done))
-    return {"scene": scene, "source": "log", **report, "findings": _findings(checked)}
+        report = run(snapshot, batches, names, lambda done: progress.advance(bar, done))
+    return {"scene": scene, "source": "log", **report, "findings": findings}
 
 
-def _findings(checked: Checked) -> list[Document]:
-    return [_shown(finding) for finding in checked.findings]
+def read_draft(
+    scene: str, document: Document, models: Path | None
+) -> tuple[list[Document], Snapshot]:
+    """The warnings of a draft and its snapshot, with the packages of this machine.
+
+    Raises:
+        Exit: it has errors; they have been shown.
+        Refused, PlanInvalid, ContractError: as their names say.
+    """
+    plan = parse_plan(document)
+    if plan.scene != scene:
+        raise Refused(f"the plan is of scene {plan.scene!r}, not {scene!r}")
+    reader = PackageReader(Repository(load_settings(models=models).models))
+    checked = check_plan(plan, 0, ResolvedModels(reader, {}))
+    findings = [_shown(finding) for finding in checked.findings]
+    if checked.snapshot is None:
+        show_findings(findings)
+        raise console.fail("the draft has errors")
+    return findings, checked.snapshot
 
 
 def _shown(finding: Finding) -> Document:
