@@ -16,7 +16,7 @@ from service.scoring.explaining import Explaining, explain
 from service.scoring.package import LoadedModel
 from service.scoring.prepared import Kept, infer, prepare
 from service.scoring.ranking import Evidence, Explained, RankInput, Reranked, Treatment
-from service.scoring.reranking import Reranker, apply_rules, no_rules
+from service.scoring.reranking import Reranker, apply_rules
 from service.scoring.session import Stop
 from service.scoring.stages import Stages
 
@@ -50,9 +50,11 @@ def score(
     asked_at: float,
     infer_by: float = math.inf,
     explaining: Explaining | None = None,
-    reranker: Reranker = no_rules,
+    reranker: Reranker | None = None,
 ) -> Scored:
     """Read, encode, run, fuse, order. `asked_at`: when this was handed over, on `clock`.
+
+    Without a `reranker` the order is that of the scores, whatever rules the treatment has.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
@@ -73,7 +75,7 @@ def score(
         scores = treatment.formula(columns, scalars, rows=rows)
         ranked = order(scores)
     reranked = None
-    if treatment.rerank is not None:
+    if reranker is not None and treatment.rerank is not None:
         with stages.timed("rerank"):
             reranked = apply_rules(
                 reranker, treatment.rerank, request, model, prepared, kept, scores, ranked

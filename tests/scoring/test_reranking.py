@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service.commands.reranking import rerank_by_plan
+from service.scoring.aside import Aside
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 from service.scoring.workers import Workers
@@ -58,6 +59,15 @@ async def test_a_limit_cuts_the_order_after_the_rules(ruled: Scorer, models: Pat
     found = await ruled.rank(replace(asked(8), limit=3), snapshot)
     assert found.order.tolist()[1] == 7
     assert len(found.order) == 3
+
+
+async def test_what_is_scored_aside_is_ordered_by_its_scores(
+    pool: ModelPool, workers: Workers, models: Path
+) -> None:
+    snapshot = compiled(models, rerank={"pins": {"i7": 1}})
+    found = await Aside(pool, workers, None).score(asked(8), snapshot.default)
+    np.testing.assert_array_equal(found.order, np.argsort(-found.scores, kind="stable"))
+    assert found.reranked is None
 
 
 async def test_a_scorer_without_a_reranker_says_so(scorer: Scorer, models: Path) -> None:
