@@ -14,7 +14,7 @@ import numpy as np
 from service.fusion.functions import FUNCTIONS
 from service.fusion.ranges import EITHER, EMPTY, FALSE, MAX, TRUE, Range, point
 
-MOST_CANDIDATES = 10_000  # of a request, for what counts them
+MOST_CANDIDATES = 10_000.0  # of a request, for what counts them
 _TINY = 5e-324  # the least positive double
 _ROUNDING = 1e-14  # relative
 _NEAR = 1e-45  # what is nearer to 0 no float32 is

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.fusion import FormulaError, compile_formula
 from service.fusion.intervals import Survey, survey
+from service.fusion.range_rules import MOST_CANDIDATES, range_of
 from service.fusion.ranges import Range
 from service.fusion.tree import Node
 from tests.fusion.trees import ATTRIBUTES, HEADS, PARAMS, SCALARS, numbers
@@ -189,3 +190,8 @@ def test_a_chain_as_long_as_the_language_allows_is_surveyed():
     found = look("+".join(["ctr"] * 250))
     assert found.range.high == pytest.approx(250)
     assert math.isfinite(found.range.low)
+
+
+def test_a_power_of_ranks_is_computed_in_floats() -> None:
+    places = Range(1.0, MOST_CANDIDATES)
+    assert range_of("^", places, places)[0].high > 1e300
