@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from service.traffic.request_rows import list_array
 
 DICTIONARY: list[str] = []
 
+_UNKNOWN: Any = object()
 _MOST_KNOWN = 100_000  # some 50 MB; whoever is forgotten is written again
 _BLOCKS = {"item_ids": arrow.int32(), "item_values": arrow.float32()}
 
@@ -25,8 +27,10 @@ class ItemRows:
 
     scene: str
     model: str
-    # id -> record, version, whether its encoding has a row
-    _known: dict[str, tuple[bytes | None, int, bool]] = field(default_factory=dict)
+    # by id, of the last row: the record, its version; ids whose row has no encoding
+    _record_of: dict[str, bytes | None] = field(default_factory=dict)
+    _version_of: dict[str, int] = field(default_factory=dict)
+    _bare: set[str] = field(default_factory=set)
     _ids: list[str] = field(default_factory=list)
     _versions: list[int] = field(default_factory=list)
     _records: list[bytes | None] = field(default_factory=list)
@@ -48,29 +52,38 @@ class ItemRows:
 
         Without `blocks` (the request brought values of its own) a row has no encoding.
         """
-        found, fresh = [0] * len(ids), []
-        known, encoded = self._known, blocks is not None
-        for row, (id_, record) in enumerate(zip(ids, records, strict=True)):
-            last = known.get(id_)
-            if last is None or last[0] != record or (encoded and not last[2]):
-                if record is None and not encoded:
-                    continue
-                version = record_version(record) if versions is None else int(versions[row])
-                known[id_] = last = (record, version, encoded)
-                fresh.append(row)
-            found[row] = last[1]
+        known = map(self._record_of.get, ids, repeat(_UNKNOWN))
+        pairs = enumerate(zip(known, records, strict=True))
+        fresh = [row for row, (before, now) in pairs if before != now]
+        if self._bare and blocks is not None:
+            fresh = sorted({*fresh, *(row for row, id_ in enumerate(ids) if id_ in self._bare)})
         if fresh:
-            self._ids += [ids[row] for row in fresh]
-            self._versions += [found[row] for row in fresh]
-            self._records += [records[row] for row in fresh]
-            for name, column in self._blocks.items():
-                block = None if blocks is None else blocks.get(name)
-                column.extend([None] * len(fresh) if block is None else block[fresh])
-        return np.array(found, np.int64)
+            self._take(fresh, ids, records, blocks, versions)
+        return np.fromiter(map(self._version_of.__getitem__, ids), np.int64, len(ids))
+
+    def _take(
+        self,
+        fresh: list[int],
+        ids: Sequence[str],
+        records: Sequence[bytes | None],
+        blocks: Mapping[str, NDArray[Any]] | None,
+        versions: NDArray[np.int64] | None,
+    ) -> None:
+        for row in fresh:
+            id_, record = ids[row], records[row]
+            version = record_version(record) if versions is None else int(versions[row])
+            self._record_of[id_], self._version_of[id_] = record, version
+            (self._bare.add if blocks is None else self._bare.discard)(id_)
+        self._ids += [ids[row] for row in fresh]
+        self._versions += [self._version_of[ids[row]] for row in fresh]
+        self._records += [records[row] for row in fresh]
+        for name, column in self._blocks.items():
+            block = None if blocks is None else blocks.get(name)
+            column.extend([None] * len(fresh) if block is None else block[fresh])
 
     def forget(self) -> None:
         """Of what is known: the next file says it again."""
-        self._known = {}
+        self._record_of, self._version_of, self._bare = {}, {}, set()
 
     def table(self) -> arrow.Table:
         """The waiting rows; they wait no longer."""
@@ -84,7 +97,7 @@ class ItemRows:
             columns[INPUT + name] = list_array(self._blocks[name], type_)
             self._blocks[name] = []
         self._ids, self._versions, self._records = [], [], []
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._record_of) > _MOST_KNOWN:
             self.forget()
         table = arrow.table(columns)
         return table.replace_schema_metadata({METADATA: json.dumps(about).encode()})
