@@ -14,7 +14,9 @@ from loadtest.machine import ROOT
 def test_an_unknown_contender_is_refused_with_those_there_are() -> None:
     done = CliRunner().invoke(app, ["compare", "--contenders", "nginx"])
     assert done.exit_code == 2
-    assert "'nginx' is none of finerank, finerank-int8, plain-fastapi" in " ".join(done.output.split())
+    assert "'nginx' is none of finerank, finerank-int8, plain-fastapi" in " ".join(
+        done.output.split()
+    )
 
 
 def test_a_peer_that_is_not_installed_is_left_out_by_name(
