@@ -1,0 +1,137 @@
+"""The serving log of a real service: what it writes, and what a full disk does to replies."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pyarrow.parquet as parquet
+import pytest
+import redis
+
+from service.traffic.stream import stream_key
+from tests.api.running import AUTH, PLAN, TOKEN, running
+
+LIMIT_BYTES = 400_000  # the package fits, a group of logged requests does not
+
+REQUEST = {
+    "scene": "feed",
+    "user": {"id": "forced"},
+    "candidates": {"ids": [f"i{n}" for n in range(40)]},
+}
+
+
+def results(text):
+    lines = (line for line in text.splitlines() if line.startswith("finerank_log_requests_total{"))
+    return {line.split('"')[1]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+
+@pytest.fixture
+def store(valkey):
+    with redis.Redis.from_url(valkey) as client:
+        client.flushall()
+        yield client
+
+
+def test_a_line_of_the_log_is_what_was_replied(models, valkey, store, tmp_path):
+    with running(
+        models, valkey, tmp_path / "s", log_dir=tmp_path / "log", log_stream=50
+    ) as service:
+        service.publish(PLAN)
+        replies = [service.rank({**REQUEST, "request_id": f"r{n}"}).json() for n in range(20)]
+        assert service.runtime.parts.remembering.log.finish_files(20)
+        assert results(service.client.get("/metrics").text) == {"written": 20}
+    (file,) = (tmp_path / "log" / "feed" / "tiny" / "1").glob("requests-*.parquet")
+    for reply, row in zip(replies, parquet.read_table(file).to_pylist(), strict=True):
+        assert (row["request_id"], row["user_id"]) == (reply["request_id"], "forced")
+        assert (row["plan"], row["formula"], row["exp_id"]) == tuple(
+            reply[key] for key in ("plan", "formula", "exp_id")
+        )
+        assert [row["ids"][at] for at in row["order"]] == reply["ids"]
+        assert [row["scores"][at] for at in row["order"]] == reply["scores"]
+        for head, values in reply["heads"].items():
+            assert [row[f"head.{head}"][at] for at in row["order"]] == values
+    assert store.xlen(stream_key("feed")) == 20
+
+
+def test_the_log_ends_with_the_service_and_keeps_what_it_took(models, valkey, store, tmp_path):
+    with running(models, valkey, tmp_path / "s", log_dir=tmp_path / "log") as service:
+        service.publish(PLAN)
+        for _ in range(5):
+            service.rank(REQUEST)
+    files = list((tmp_path / "log").rglob("requests-*.parquet"))
+    assert sum(parquet.read_table(file).num_rows for file in files) == 5
+    assert not list((tmp_path / "log").rglob("*.part"))
+
+
+def test_a_sampled_log_holds_the_requests_whose_ids_say_so(models, valkey, store, tmp_path):
+    settings = {"log_dir": tmp_path / "log", "log_sample": 0.2}
+    with running(models, valkey, tmp_path / "s", **settings) as service:
+        service.publish(PLAN)
+        for number in range(30):
+            service.rank({**REQUEST, "request_id": f"r{number}"})
+    (file,) = (tmp_path / "log").rglob("requests-*.parquet")
+    found = parquet.read_table(file)["request_id"].to_pylist()
+    assert found == [f"r{n}" for n in (1, 5, 9, 19, 21, 25, 29)]
+
+
+def test_a_preview_of_more_than_memory_keeps_reads_the_log(models, valkey, store, tmp_path):
+    settings = {"log_dir": tmp_path / "log", "recent_requests": 5}
+    with running(models, valkey, tmp_path / "s", **settings) as service:
+        service.publish(PLAN)
+        for _ in range(12):
+            service.rank(REQUEST)
+        for last, source, requests in ((5, "memory", 5), (10, "log", 10), (100, "log", 12)):
+            answer = service.client.post(
+                "/v1/plans/feed/preview", json=PLAN, params={"last": last}
+            ).json()
+            assert (answer["source"], answer["requests"]) == (source, requests)
+            assert answer["unchanged"] == 1
+
+
+def limited():
+    """No file of this process grows beyond this: the kernel refuses, as a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES))
+
+
+def test_a_full_disk_is_counted_and_slows_no_reply(models, valkey, store, tmp_path):
+    words = ("-m", "service", "serve", "--port", "0", "--token", TOKEN)
+    environment = {
+        "FINERANK_MODELS": str(models),
+        "FINERANK_STORE": valkey,
+        "FINERANK_STATE_DIR": str(tmp_path / "state"),
+        "FINERANK_LOG_DIR": str(tmp_path / "log"),
+        "FINERANK_FEATURE_TIMEOUT_MS": "2000",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "200",
+    }
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=limited,
+    )
+    try:
+        url = next(line.split()[-1] for line in process.stdout if "finerank serves" in line)
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            plan = client.put("/v1/plans/feed", json=PLAN, headers={**AUTH, "If-None-Match": "*"})
+            assert plan.status_code == 200, plan.text
+            found, large = {}, {**REQUEST, "candidates": {"ids": [f"i{n}" for n in range(2000)]}}
+            deadline = time.monotonic() + 40
+            while "write_failed" not in found and time.monotonic() < deadline:
+                reply = client.post("/rank", json=large)
+                assert reply.status_code == 200
+                assert reply.json()["degraded"] == []
+                found = results(client.get("/metrics").text)
+            assert found["write_failed"] > 0
+            assert client.post("/rank", json=REQUEST).json()["degraded"] == []
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+    assert not list((tmp_path / "log").rglob("*.part"))
