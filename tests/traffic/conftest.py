@@ -50,7 +50,8 @@ def log_directory(tmp_path_factory) -> Path:
 def logging(models, valkey, stored, log_directory, tmp_path_factory) -> Iterator[Running]:
     """A service that logs everything; the model `cut` is live, behind an item cache."""
     with running(models, valkey, tmp_path_factory.mktemp("s"), log_dir=log_directory) as service:
-        service.publish({**PLAN, "model": "cut@champion"})
+        # time enough on a busy machine: what is not scored is not remembered
+        service.publish({**PLAN, "model": "cut@champion", "deadline_ms": 2000})
         yield service
 
 
