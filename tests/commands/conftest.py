@@ -17,7 +17,7 @@ class Command:
 
     def __call__(self, *arguments: object, input: str | None = None, status: int = 0):
         words = [str(argument) for argument in arguments]
-        done = CliRunner(env=self.environment).invoke(build_cli(), words, input=input)
+        done = CliRunner(env={"COLUMNS": "200", **self.environment}).invoke(build_cli(), words, input=input)
         assert done.exit_code == status, (done.stdout, done.stderr, done.exception)
         return done
 
