@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Consoles take their width when they are imported; worker processes of pytest have narrow ones.
+os.environ["COLUMNS"] = "200"
+
 # A slow machine is not a failure; the runner's own timeout catches what hangs.
 settings.register_profile(
     "finerank", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True

