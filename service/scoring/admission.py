@@ -143,7 +143,13 @@ class Admission:
         self._typical_rows += weight * (rows - self._typical_rows)
 
     def ended(self, ticket: Ticket, at: float) -> None:
-        """Compare when work ended with what was expected of it at the door."""
+        """Compare when work ended with what was expected of it at the door.
+
+        Work that stood still says nothing about expectations: learned from, one stall would have
+        the next requests refused for a second.
+        """
+        if ticket.started_at is not None and _stood_still(at - ticket.started_at, ticket.work_s):
+            return
         error_s = at - ticket.expected_at
         self._error_s += _ERROR_WEIGHT * (error_s - self._error_s)
         spread_s = abs(error_s - self._error_s)
@@ -234,8 +240,12 @@ class Admission:
             if t.started_at is not None and t.ended_at is None
         ]
         return len(running) >= self._threads and all(
-            elapsed > _STALL_FACTOR * work_s + _STALL_S for elapsed, work_s in running
+            _stood_still(elapsed, work_s) for elapsed, work_s in running
         )
+
+
+def _stood_still(elapsed_s: float, work_s: float) -> bool:
+    return elapsed_s > _STALL_FACTOR * work_s + _STALL_S
 
 
 def _healthy_remaining_s(ticket: Ticket, now: float) -> float:

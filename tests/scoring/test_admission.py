@@ -219,3 +219,12 @@ def test_backlog_is_all_accepted_work_per_thread(admission: Admission) -> None:
     admission.enter(0.040)
     admission.enter(5.0)
     assert admission.backlog_s() == pytest.approx(0.020)
+
+
+def test_a_stall_that_is_over_refuses_nobody(admission: Admission, clock: Clock) -> None:
+    for _ in range(3):
+        stalled = run(admission.enter(0.040))
+        clock.now += 0.200
+        end(stalled)
+    for _ in range(3):
+        admission.enter(0.040)
