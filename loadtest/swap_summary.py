@@ -36,7 +36,7 @@ def p99_ratio(
 
 def memory_slope(rss_mib: Sequence[float]) -> dict[str, float]:
     """MiB a swap, by least squares after the first swaps, with its standard error."""
-    settled = np.array(rss_mib[_SETTLING:] if len(rss_mib) > 2 * _SETTLING else rss_mib, float)
+    settled = np.array(rss_mib[min(_SETTLING, len(rss_mib) // 2) :], float)
     swaps = np.arange(len(settled), dtype=float)
     if len(settled) < 3:
         raise ValueError(f"{len(rss_mib)} swaps are too few for a slope")
