@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from loadtest.machine import describe_commit, describe_machine, describe_versions
+from loadtest.cost_file import write_cost
 from service.api import rank_route, replies
 from service.commands.runtime import build_runtime
 from service.scoring import scored, scorer
@@ -195,12 +195,8 @@ def main(
         "pairs": batches,
         "requests_a_batch": _BATCH,
         **found,
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "source": describe_commit(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_cost(out, result)
     typer.echo(json.dumps(found, indent=1))
 
 

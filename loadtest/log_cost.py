@@ -13,14 +13,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import typer
 import uvicorn
 import uvloop
 
-from loadtest.machine import describe_commit, describe_machine, describe_versions
+from loadtest.cost_file import added_percent, write_cost
+from loadtest.machine import describe_machine
 from loadtest.request_profile import Sender
 from service.commands.runtime import Runtime, build_runtime
 from service.commands.serve import SWITCH_INTERVAL_S
@@ -118,15 +118,10 @@ def main(
         "on_ms": [round(ms, 3) for ms in on],
         "writer_ms": round(writer_ms, 3),
         "writer_percent": round(writer_ms / min(off) * 100, 2),
-        "added_percent_median": round((median(on) / median(off) - 1) * 100, 2),
-        "added_percent_least": round((min(on) / min(off) - 1) * 100, 2),
+        **added_percent(off, on),
         "bytes_a_request": round(size / logged),
-        "machine": machine,
-        "versions": describe_versions(),
-        "source": describe_commit(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_cost(out, result, machine=machine)
     figures = {k: v for k, v in result.items() if k.endswith(("_ms", "_percent", "_request"))}
     typer.echo(json.dumps(figures))
 

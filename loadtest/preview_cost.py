@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from loadtest.machine import describe_commit, describe_machine, describe_versions
+from loadtest.cost_file import write_cost
+from loadtest.machine import describe_machine
 from service.fusion import Formula, compile_formula
 from service.traffic.batch import ItemNames, stack
 from service.traffic.log_files import find_files, read_batches
@@ -133,12 +134,8 @@ def main(
     result = {
         "what": f"preview of logged requests of {candidates} candidates, {len(HEADS)} heads",
         "previews": found,
-        "machine": machine,
-        "versions": describe_versions(),
-        "source": describe_commit(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_cost(out, result, machine=machine)
     typer.echo(json.dumps(found))
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from loadtest.machine import describe_commit, describe_machine, describe_versions
+from loadtest.cost_file import write_cost
 from service.experiment.reranking import Rerank
 from service.rerank.rerank import rerank
 from service.rerank.rules import Given
@@ -89,12 +89,8 @@ def main(
         "what": "CPU of one re-rank after fusion",
         "candidates": rows,
         "cases": found,
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "source": describe_commit(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_cost(out, result)
     typer.echo(json.dumps(found, indent=1))
 
 

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import httpx
@@ -23,7 +22,8 @@ import uvloop
 
 from loadtest.bench_store import bench_plan
 from loadtest.catalogue import SCENE
-from loadtest.machine import describe_commit, describe_machine, describe_versions
+from loadtest.cost_file import added_percent, write_cost
+from loadtest.machine import describe_machine
 from loadtest.request_profile import Sender
 from service.api import shadowing
 from service.commands.runtime import Runtime, build_runtime
@@ -133,14 +133,9 @@ def main(
         "on_ms": [round(ms, 3) for ms in on],
         "shadow_alone_ms": round(alone, 3),
         "shadow_alone_percent": round(alone / min(off) * 100, 2),
-        "added_percent_median": round((median(on) / median(off) - 1) * 100, 2),
-        "added_percent_least": round((min(on) / min(off) - 1) * 100, 2),
-        "machine": machine,
-        "versions": describe_versions(),
-        "source": describe_commit(),
+        **added_percent(off, on),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_cost(out, result, machine=machine)
     figures = {key: value for key, value in result.items() if key.endswith(("_ms", "_percent"))}
     typer.echo(json.dumps(figures))
 
