@@ -1,4 +1,4 @@
-"""The file of what something costs: the figures, and the machine, versions and commit behind them."""
+"""The file of what something costs: figures, and the machine, versions and commit behind them."""
 
 import json
 from collections.abc import Mapping, Sequence
