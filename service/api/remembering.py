@@ -19,12 +19,13 @@ class Remembering:
     log_dir: Path | None = None
 
     def add(self, asked: RankInput, output: RankOutput, took_ms: float) -> None:
-        if not asked.ids:
+        logged = self.log is not None and self.log.wants(asked.request_id)
+        if not asked.ids or not (logged or self.recent.kept):
             return
         ranked = _ranked(asked, output, took_ms)
         if self.recent.kept:
             self.recent.add(ranked)
-        if self.log is not None and self.log.wants(asked.request_id):
+        if self.log is not None and logged:
             evidence = output.evidence
             used = None if evidence is None else _used(asked, evidence)
             self.log.offer(Entry(ranked, used))

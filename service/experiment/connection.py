@@ -46,6 +46,7 @@ def _sentinel_parts(url: str) -> tuple[list[tuple[str, int]], str, int]:
     hosts = [host.partition(":") for host in parts.netloc.rpartition("@")[2].split(",")]
     service = parts.path.strip("/")
     if not service or not all(name for name, _, _ in hosts):
-        raise ValueError(f"{url!r}: write {SENTINEL_SCHEME}://host:port,host:port/service")
+        # Without the URL, which may hold a password.
+        raise ValueError(f"write {SENTINEL_SCHEME}://host:port,host:port/service")
     db = int(parse_qs(parts.query).get("db", ["0"])[0])
     return [(name, int(port or 26379)) for name, _, port in hosts], service, db

@@ -18,6 +18,9 @@ _pack = cast("Callable[[tuple[str, ...]], bytes]", hiredis.pack_command)  # type
 _REFUSED = ("WRONGPASS", "NOAUTH", "ERR AUTH", "ERR invalid password")
 
 
+MOST_CONNECTIONS = 64
+
+
 class Wires:
     """Connections to one server; made when all others are busy, kept when done.
 
@@ -28,6 +31,7 @@ class Wires:
     def __init__(self, where: dict[str, Any]) -> None:
         self._where = where
         self._idle: list[_Wire] = []
+        self._busy = 0
 
     @classmethod
     def from_url(cls, url: str) -> Self | None:
@@ -39,6 +43,18 @@ class Wires:
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of keys, in their order."""
+        if self._busy >= MOST_CONNECTIONS:
+            # A store that is slow already gets no storm of new connections.
+            raise ConnectionError(f"all {MOST_CONNECTIONS} connections wait for an answer")
+        self._busy += 1
+        try:
+            found = await self._ask(keys)
+        finally:
+            self._busy -= 1
+        values: list[bytes | None] = found
+        return values
+
+    async def _ask(self, keys: Sequence[str]) -> Any:
         wire = self._idle.pop() if self._idle else await self._connect()
         try:
             found = await wire.call("MGET", *keys)
@@ -47,8 +63,7 @@ class Wires:
             raise
         if not wire.is_closed:
             self._idle.append(wire)
-        values: list[bytes | None] = found
-        return values
+        return found
 
     def close(self) -> None:
         while self._idle:

@@ -9,6 +9,8 @@ import gc
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 from service.contract.manifest import Manifest
 from service.scoring.package import LoadedModel
@@ -18,15 +20,27 @@ _PAUSE_S = 0.02
 _BETWEEN_S = 0.001  # between two pieces: other threads get the interpreter lock
 
 
-def give_back(models: list[LoadedModel]) -> None:
-    """Empty the list, wait until nobody else holds its models either, and return their memory."""
-    pieces: list[object] = []
-    alive: list[weakref.ref[LoadedModel] | weakref.ref[Manifest]] = []
-    while models:
-        model = models.pop()
-        alive += [weakref.ref(model), weakref.ref(model.manifest)]
-        pieces += _pieces(model.manifest)
-        del model
+@dataclass(frozen=True)
+class Dropped:
+    """Models that are to go: what is large in them, and whether somebody still holds them."""
+
+    pieces: list[object]
+    alive: list[weakref.ref[LoadedModel] | weakref.ref[Manifest]]
+
+    @classmethod
+    def of(cls, models: list[LoadedModel]) -> Self:
+        """Empties the list: what waits to be given back holds no model itself."""
+        dropped = cls([], [])
+        while models:
+            model = models.pop()
+            dropped.alive.extend((weakref.ref(model), weakref.ref(model.manifest)))
+            dropped.pieces.extend(_pieces(model.manifest))
+        return dropped
+
+
+def give_back(dropped: Dropped) -> None:
+    """Wait until nobody holds the models either, and return their memory."""
+    pieces, alive = dropped.pieces, dropped.alive
     until = time.monotonic() + _PATIENCE_S
     while any(ref() is not None for ref in alive) and time.monotonic() < until:
         time.sleep(_PAUSE_S)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from service.contract.errors import PackageError
 from service.contract.repository import ModelRef, Repository
-from service.scoring.memory import give_back
+from service.scoring.memory import Dropped, give_back
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.proof import Verdict
 
@@ -145,7 +145,7 @@ class ModelPool:
         self.problems = {id_: why for id_, why in self.problems.items() if id_ in keep}
         self.verdicts = {id_: found for id_, found in self.verdicts.items() if id_ in keep}
         if dropped:
-            self._freer.submit(give_back, dropped)
+            self._freer.submit(give_back, Dropped.of(dropped))
 
     async def _load(self, id_: str) -> None:
         loading = self._loading.get(id_)

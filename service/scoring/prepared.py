@@ -102,7 +102,7 @@ def infer(
         RunFailed, RunStopped: see Session.run.
     """
     if kept is None:
-        return model.graphs.run(prepared.blocks, stop)
+        return _own(model.graphs.run(prepared.blocks, stop), rows)
     graphs, items, lease = model.graphs, prepared.items, kept.lease
     assert isinstance(graphs, CutGraphs), "only a cut model has an item cache"
     assert items is not None, "only what is prepared with the cache is scored with it"
@@ -115,7 +115,14 @@ def infer(
     heads = graphs.heads(user, part, prepared.blocks, stop)
     if fresh is not None and kept.learns:
         _keep(kept, model.schema, items, fresh, prepared.uncertain, prepared.records)
-    return {name: values[:rows] for name, values in heads.items()}
+    return _own(heads, rows)
+
+
+def _own(heads: Heads, rows: int) -> Heads:
+    """Copies: a view of what ONNX Runtime gave keeps the memory of its whole session, and whoever
+    remembers answered requests would keep it for every model version that ever served.
+    """
+    return {name: np.array(values[:rows]) for name, values in heads.items()}
 
 
 def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:

@@ -130,6 +130,8 @@ class Workers:
 
     def _serve(self) -> None:
         while True:
+            # A thread that waits would keep the last request's model, and its item cache, alive.
+            job = aside = None
             with self._changed:
                 while not self._waiting and (not self._aside or self._stop_aside is not None):
                     if self._closed:
@@ -137,7 +139,6 @@ class Workers:
                     self._idle += 1
                     self._changed.wait()
                     self._idle -= 1
-                job = aside = None
                 if self._waiting:
                     *_, job = heapq.heappop(self._waiting)
                     if job.begun or self._closed:

@@ -137,9 +137,12 @@ class ServingLog:
 
     def _run(self) -> None:
         while True:
-            self._roll.wait(_PAUSE_S)
-            closing, rolling = self._closing.is_set(), self._roll.is_set()
-            self._roll.clear()
+            rolling = self._roll.wait(_PAUSE_S)
+            if rolling:
+                self._roll.clear()
+            # Read after the wait: files are finished on the way out, however close the two came.
+            closing = self._closing.is_set()
+            rolling |= closing
             self._empty()
             if self._files is not None and not self._is_resting():
                 self._account(self._files.finish() if rolling else self._files.tidy())

@@ -7,7 +7,7 @@ import pytest
 import redis
 from redis.exceptions import ConnectionError, ResponseError
 
-from service.features.wire import Wires
+from service.features.wire import MOST_CONNECTIONS, Wires
 
 
 def wires_of(url: str) -> Wires:
@@ -110,4 +110,26 @@ async def test_what_is_no_store_is_no_connection(answer: bytes, said: str) -> No
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(ConnectionError, match=said):
         await wires_of(f"redis://127.0.0.1:{port}").get(["a"])
+    server.close()
+
+
+async def test_a_store_that_does_not_answer_gets_no_storm_of_connections() -> None:
+    opened = []
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        await reader.read()  # until the other side gives up
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    wires = wires_of(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    asking = [asyncio.create_task(wires.get(["a"])) for _ in range(MOST_CONNECTIONS)]
+    while len(opened) < MOST_CONNECTIONS:  # noqa: ASYNC110 - the server side tells nobody
+        await asyncio.sleep(0.01)
+    with pytest.raises(ConnectionError, match="all 64 connections wait for an answer"):
+        await wires.get(["a"])
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert len(opened) == MOST_CONNECTIONS
     server.close()

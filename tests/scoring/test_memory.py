@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.contract.repository import Repository
-from service.scoring.memory import give_back, trim
+from service.scoring.memory import Dropped, give_back, trim
 from service.scoring.package import load_package
 from tests.scoring.packages import publish_tiny
 
@@ -26,14 +26,15 @@ def test_nothing_of_the_model_is_left(models: Path) -> None:
     alive = [weakref.ref(model), weakref.ref(model.manifest), weakref.ref(model.graphs)]
     dropped = [model]
     del model
-    give_back(dropped)
+    given = Dropped.of(dropped)
     assert dropped == []
+    give_back(given)
     assert [ref() for ref in alive] == [None, None, None]
 
 
 def test_it_waits_for_the_request_that_holds_the_model(models: Path) -> None:
     held = [load_package(Repository(models), "tiny", 1)]
-    dropped = list(held)
+    dropped = Dropped.of(list(held))
     freeing = threading.Thread(target=give_back, args=(dropped,))
     freeing.start()
     freeing.join(0.1)

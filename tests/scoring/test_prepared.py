@@ -200,3 +200,14 @@ def test_golden_rows_go_through_the_three_graphs(cut: LoadedModel) -> None:
 def test_the_whole_graph_is_loaded_when_asked_for(cut_models: Path) -> None:
     whole = load_package(Repository(cut_models), "cut", 1, whole=True)
     assert set(whole.graphs.run(whole.golden.encoded)) == set(whole.manifest.head_names)
+
+
+async def test_heads_do_not_keep_the_memory_of_the_session(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    snapshot = compiled(cut_models, model="cut/1")
+    for scorer in scorers:
+        output = await scorer.rank(asked(ids(1, 2, 3)), snapshot)
+        assert output.evidence is not None
+        for values in output.evidence.heads.values():
+            assert values.base is None  # a view would hold what ONNX Runtime allocated

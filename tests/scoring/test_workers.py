@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -192,3 +193,18 @@ async def test_no_more_work_is_kept_on_the_side_than_fits(workers: Workers) -> N
     assert offered == [True] * MOST_ASIDE + [False]
     let_go.set()
     await busy
+
+
+async def test_a_thread_that_waits_keeps_nothing_of_the_work_before(workers: Workers) -> None:
+    class Model:
+        pass
+
+    model = Model()
+    gone = weakref.ref(model)
+    await workers.run(lambda model=model: model and None, timeout_s=10, stop=never)
+    del model
+    for _ in range(1000):
+        if gone() is None:
+            break
+        await asyncio.sleep(0.01)
+    assert gone() is None
