@@ -22,4 +22,7 @@ def require_token(request: Request, token: str) -> None:
             "send the write token: Authorization: Bearer $FINERANK_TOKEN", headers=_CHALLENGE
         )
     if not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise TokenWrong("the bearer token is wrong: this service's is in FINERANK_TOKEN")
+        raise TokenWrong(
+            "the bearer token is wrong: this service's is what FINERANK_TOKEN said when it started,"
+            " or else in the file token of its state directory"
+        )

@@ -1,8 +1,10 @@
 """What must agree about who is in an experiment: arms, ramps, conditions, time slices, holdout."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from math import exp
 
+from service.contract.features import FeatureSchema
 from service.experiment.document import Arm, Experiment, Holdout, Layer, Plan, read_instant
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.gate import whole_buckets
@@ -10,6 +12,7 @@ from service.experiment.walk import Path, declared_params
 from service.fusion import FormulaError, compile_condition
 
 HOLDOUT = "holdout"
+_NEARLY = 0.8  # of difflib, with the side in front: context.tb and context.tab
 MOST_PERTURBED = 6  # params of an arm: each one doubles its treatments
 
 
@@ -128,6 +131,26 @@ def _when(path: Path, experiment: Experiment) -> Iterator[Finding]:
         answer = "everybody" if condition(()) else "nobody"
         message = f"this condition reads no value: {answer} meets it"
         yield Finding("warning", pointer(*path, "when"), message)
+
+
+def misspelt_conditions(plan: Plan, schemas: Iterable[FeatureSchema]) -> Iterator[Finding]:
+    """Values that conditions read, no model does, and whose names are nearly those of a model's.
+
+    Only those: a context may carry what is there for experiments alone.
+    """
+    known = {f"{f.side}.{f.name}" for schema in schemas for f in schema}
+    for i, layer in enumerate(plan.layers):
+        for j, experiment in enumerate(layer.experiments):
+            if experiment.when is None:
+                continue
+            for name in compile_condition(experiment.when).scalars:
+                near = difflib.get_close_matches(name, known - {name}, n=1, cutoff=_NEARLY)
+                if name not in known and near:
+                    yield Finding(
+                        "warning",
+                        pointer("layers", i, "experiments", j, "when"),
+                        f"no model reads {name}; did you mean {near[0]!r}?",
+                    )
 
 
 def _perturbed(path: Path, plan: Plan, arm: Arm) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from service.experiment.findings import Finding, pointer
 from service.experiment.names import check_names
 from service.experiment.reranking import Rerank, unknown_names
 from service.experiment.scalars import read_scalars, scalar_defaults
+from service.experiment.traffic_rules import misspelt_conditions
 from service.experiment.walk import Path, ladder_models, let_name
 from service.fusion import Formula, FormulaError, compile_formula
 
@@ -106,7 +107,8 @@ class Compiler:
 
     def doubts(self) -> list[Finding]:
         """Warnings about what was compiled, over the observed ranges of the models."""
-        return self._surveyor.findings()
+        schemas = [p.manifest.schema_ for p in self._packages.values() if p is not None]
+        return [*misspelt_conditions(self.plan, schemas), *self._surveyor.findings()]
 
     def _compile(self, effect: Effect) -> Treatment | None:
         """The treatment of an effect, with the lighter ones its requests may get instead."""

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from service.contract.features import Categorical, FeatureSchema
 from service.experiment.document import Plan
 from service.experiment.errors import PlanInvalid
 from service.experiment.plan import parse_plan
 from service.experiment.rules import agree
+from service.experiment.traffic_rules import misspelt_conditions
 from tests.experiment.packages import plan
 
 E = "layers/0/experiments/0"
@@ -171,3 +173,16 @@ def test_two_layers_do_not_perturb_or_set_the_same_param():
     ((pointer, message),) = errors(("layers/1", second))
     assert pointer == "/layers/1/experiments/0/arms/0/set/params/b"
     assert "which layer 'fusion' sets too" in message
+
+
+def test_a_condition_on_nearly_a_models_feature_is_a_slip() -> None:
+    schema = FeatureSchema(
+        features=(Categorical(name="tab", side="context", vocabulary=("0", "1")),)
+    )
+    for text, said in {
+        "context.tb == 1": ["no model reads context.tb; did you mean 'context.tab'?"],
+        "context.tab == 1": [],
+        "context.campaign == 1": [],  # may be there for experiments alone
+    }.items():
+        found = misspelt_conditions(accepted((f"{E}/when", text)), [schema])
+        assert [(f.severity, f.message) for f in found] == [("warning", s) for s in said]
