@@ -8,6 +8,7 @@ from rich.table import Table
 
 from service.commands import console
 from service.commands.plan_client import TIMEOUT_S, Refused, accepted
+from service.commands.plan_options import URL
 from service.experiment.sample_ratio import MISMATCH
 
 Scene = Annotated[str, typer.Argument(help="Scene of the plan.")]
@@ -16,7 +17,6 @@ Values = Annotated[
     list[str] | None, typer.Argument(help="context.tab=1 user.is_new=1: values of the request.")
 ]
 
-_URL = "http://127.0.0.1:8000"
 _STEPS = {
     "forced": "forced to {}",
     "asked": "the caller's own: {}",
@@ -38,7 +38,7 @@ def assign(
     user: Annotated[str | None, typer.Option(help="User id.")] = None,
     request: Annotated[str | None, typer.Option(help="Request id.")] = None,
     at: Annotated[str | None, typer.Option(help="Instant, like 2026-11-22T08:00:00Z.")] = None,
-    url: Url = _URL,
+    url: Url = URL,
 ) -> None:
     """Show the treatment that a request gets, and every step to it.
 
@@ -59,7 +59,7 @@ def assign(
         _line(_story(layer))
 
 
-def experiments(scene: Scene, url: Url = _URL) -> None:
+def experiments(scene: Scene, url: Url = URL) -> None:
     """List the experiments of a scene; leave with 1 where arms are not served as planned."""
     answer = _get(url, "/v1/experiments", {"scene": scene})
     table = Table("layer", "experiment", "traffic", "arm", box=None)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from service.commands import console
 from service.commands.plan_client import TIMEOUT_S, Refused, accepted, read_document
+from service.commands.plan_options import URL
 
-_URL = "http://127.0.0.1:8000"
 _DEADLINE_MS = "5000"  # explaining takes longer than ranking, and nobody waits for it in a feed
 
 Answer = dict[str, Any]
@@ -30,7 +30,7 @@ def explain(
     item: Annotated[list[str] | None, typer.Option(help="Only these items.")] = None,
     top: Annotated[int, typer.Option(min=1, help="So many items, best first.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="The whole reply as JSON.")] = False,
-    url: Annotated[str, typer.Option(envvar="FINERANK_URL", help="Where the service is.")] = _URL,
+    url: Annotated[str, typer.Option(envvar="FINERANK_URL", help="Where the service is.")] = URL,
 ) -> None:
     """Rank a request and say why: terms, arms and what they changed, two items compared.
 

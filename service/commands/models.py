@@ -10,13 +10,12 @@ from rich.table import Table
 from service.commands import console
 from service.commands.model_client import ModelClient
 from service.commands.plan_client import Document, Refused
+from service.commands.plan_options import URL
 from service.contract.errors import ContractError
 from service.contract.repository import CHAMPION, ModelRef, Repository
 from service.scoring.errors import RuntimeProblem
 from service.scoring.package import load_package
 from service.settings import SettingsError, load_settings
-
-URL = "http://127.0.0.1:8000"
 
 Url = Annotated[str, typer.Option(envvar="FINERANK_URL", help="Where the service is.")]
 Token = Annotated[

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from service.commands import console
 from service.commands.logs import configure_logs
+from service.commands.plan_options import URL
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -144,6 +145,8 @@ def _say_hello(parts: "Parts", settings: Settings, url: str) -> None:
     if not parts.loader.scenes():
         first = f"finerank plan publish SCENE plan.json --url {url}"
         console.out.print(f"no scene can rank yet; /healthz says why, or publish: {first}")
+    if url != URL:
+        console.out.print(f"for commands beside it: export FINERANK_URL={url}", markup=False)
     if not settings.demo:
         return
     for title, line in curl_lines(settings.models, url, token):
