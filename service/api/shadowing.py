@@ -48,7 +48,7 @@ class _Seen:
 class _Scene:
     """The shadow of a scene, as long as it means the same."""
 
-    version: int
+    serial: int
     meaning: object
     sample: Sample
     tally: Tally
@@ -70,7 +70,8 @@ class Shadowing:
         shadow, evidence = output.treatment.shadow, output.evidence
         if shadow is None or evidence is None or asked.explain:
             return
-        scene = self._scene(snapshot)
+        if (scene := self._scene(snapshot)) is None:
+            return
         # not the sample of the serving log
         if not scene.sample.takes(f"shadow:{asked.request_id}"):
             return
@@ -88,18 +89,20 @@ class Shadowing:
 
     def tally(self, snapshot: Snapshot) -> Tally:
         """What the shadow of a live plan has done on this replica."""
-        return self._scene(snapshot).tally
+        scene = self._scene(snapshot)
+        return Tally() if scene is None else scene.tally
 
-    def _scene(self, snapshot: Snapshot) -> _Scene:
+    def _scene(self, snapshot: Snapshot) -> _Scene | None:
+        """None for a snapshot that a later one has replaced."""
         scene = self._scenes.get(snapshot.scene)
-        if scene is not None and scene.version == snapshot.version:
-            return scene
+        if scene is not None and scene.serial >= snapshot.serial:
+            return scene if scene.serial == snapshot.serial else None
         plan = snapshot.plan
         meaning = (plan.shadow, plan.formulas, snapshot.models)
         if scene is not None and scene.meaning == meaning:
-            scene.version = snapshot.version
+            scene.serial = snapshot.serial
             return scene
-        scene = _Scene(snapshot.version, meaning, Sample(_share(plan)), Tally())
+        scene = _Scene(snapshot.serial, meaning, Sample(_share(plan)), Tally())
         self._scenes[snapshot.scene] = scene
         return scene
 

@@ -63,7 +63,7 @@ _LIMITS = (
 class _Watch:
     """One scene's windows under plans in which the arms mean the same."""
 
-    version: int
+    serial: int
     meaning: object
     limits: Guardrails
     whole: Window
@@ -71,7 +71,10 @@ class _Watch:
 
 
 class Guard:
-    """Counts by arm and judges. Call it on the event loop; `clock` is monotonic, in s."""
+    """Counts by arm and judges. Call it on the event loop; `clock` is monotonic, in s.
+
+    A snapshot that a later one has replaced is neither counted nor judged any more.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -88,9 +91,9 @@ class Guard:
         latency_ms: float,
     ) -> None:
         """Count a request in its arms. `candidates`: scored; `invalid`: without a finite score."""
-        if snapshot.plan.guardrails is None:
+        if (watch := self._watch(snapshot)) is None:
             return
-        watch, now_s = self._watch(snapshot, snapshot.plan.guardrails), self._clock()
+        now_s = self._clock()
         watch.whole.now(now_s).add(degraded, candidates, invalid, latency_ms)
         for pair in assignments.items():
             if (window := watch.arms.get(pair)) is not None:
@@ -98,16 +101,16 @@ class Guard:
 
     def figures(self, snapshot: Snapshot) -> dict[ArmKey, Figures]:
         """What the window of each watched arm holds: of those that run and change something."""
-        if snapshot.plan.guardrails is None:
+        if (watch := self._watch(snapshot)) is None:
             return {}
-        watch, now_s = self._watch(snapshot, snapshot.plan.guardrails), self._clock()
+        now_s = self._clock()
         return {key: window.sum(now_s) for key, window in watch.arms.items()}
 
     def breach(self, snapshot: Snapshot) -> Breach | None:
         """The worst arm over a limit, or None."""
-        if snapshot.plan.guardrails is None:
+        if (watch := self._watch(snapshot)) is None:
             return None
-        watch, now_s = self._watch(snapshot, snapshot.plan.guardrails), self._clock()
+        now_s = self._clock()
         whole = watch.whole.sum(now_s)
         found = [
             breach
@@ -116,21 +119,23 @@ class Guard:
         ]
         return max(found, key=lambda breach: breach.severity, default=None)
 
-    def _watch(self, snapshot: Snapshot, limits: Guardrails) -> _Watch:
-        watch = self._scenes.get(snapshot.scene)
-        if watch is not None and watch.version == snapshot.version:
-            return watch
+    def _watch(self, snapshot: Snapshot) -> _Watch | None:
+        watch, limits = self._scenes.get(snapshot.scene), snapshot.plan.guardrails
+        if limits is None:
+            return None
+        if watch is not None and watch.serial >= snapshot.serial:
+            return watch if watch.serial == snapshot.serial else None
         plan = snapshot.plan
         meaning = (limits, plan.formulas, plan.default, plan.layers, snapshot.models)
         if watch is not None and watch.meaning == meaning:
-            watch.version = snapshot.version
+            watch.serial = snapshot.serial
             return watch
         watched = {
             (layer.name, arm_id(experiment, arm)): Window(limits.window_s)
             for _, layer, experiment, arm in arms(plan)
             if arm.applied != Settings()
         }
-        fresh = _Watch(snapshot.version, meaning, limits, Window(limits.window_s), watched)
+        fresh = _Watch(snapshot.serial, meaning, limits, Window(limits.window_s), watched)
         self._scenes[snapshot.scene] = fresh
         return fresh
 

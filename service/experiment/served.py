@@ -68,10 +68,13 @@ class Tally:
 
 
 class Served:
-    """Tallies by scene. An experiment that is published again as it was goes on counting."""
+    """Tallies by scene. An experiment that is published again as it was goes on counting.
+
+    Late answers of a snapshot that another one has replaced are not counted.
+    """
 
     def __init__(self) -> None:
-        self._versions: dict[str, int] = {}
+        self._serials: dict[str, int] = {}
         # scene -> (layer, "experiment/arm") -> (layer's tables, tally, place of the arm)
         self._arms: dict[str, dict[tuple[str, str], tuple[LayerSlots, Tally, int]]] = {}
 
@@ -82,8 +85,8 @@ class Served:
         request: Request,
     ) -> None:
         """Count an answered request in its arms; not where somebody put it there by hand."""
-        if self._versions.get(snapshot.scene, 0) != snapshot.version:
-            self._follow(snapshot)
+        if not self._is_current(snapshot):
+            return
         forced = snapshot.plan.force.get(request.user_id or "", NOTHING)
         arms = self._arms[snapshot.scene]
         for pair in assignments.items():
@@ -96,13 +99,22 @@ class Served:
                 tally.add(place, unit)
 
     def tallies(self, snapshot: Snapshot) -> dict[tuple[str, str], Tally]:
-        """(layer, experiment) -> tally, of every experiment of the snapshot, in plan order."""
-        if self._versions.get(snapshot.scene, 0) != snapshot.version:
-            self._follow(snapshot)
+        """(layer, experiment) -> tally, of every experiment of the snapshot, in plan order.
+
+        Empty where a later snapshot is counted already.
+        """
         found: dict[tuple[str, str], Tally] = {}
+        if not self._is_current(snapshot):
+            return found
         for (layer, arm), (_, tally, _) in self._arms[snapshot.scene].items():
             found[layer, arm.partition("/")[0]] = tally
         return found
+
+    def _is_current(self, snapshot: Snapshot) -> bool:
+        known = self._serials.get(snapshot.scene, -1)
+        if known < snapshot.serial:
+            self._follow(snapshot)
+        return known <= snapshot.serial
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Take over the experiments of another version; what they share with the last goes on."""
@@ -118,7 +130,7 @@ class Served:
                 for place, arm in enumerate(tally.arms):
                     arms[layer.name, arm] = (slots, tally, place)
         self._arms[snapshot.scene] = arms
-        self._versions[snapshot.scene] = snapshot.version
+        self._serials[snapshot.scene] = snapshot.serial
 
 
 def percent_now(slots: LayerSlots, experiment: Experiment, now_s: float) -> float:

@@ -1,5 +1,6 @@
 """A plan ready to serve: immutable, compiled, checked; read with no lock and no network."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,13 +32,19 @@ Asked = Mapping[str, int | str]  # layer -> bucket, or "experiment/arm"
 
 IN_HOLDOUT = "in"  # the arm that replies show of who is held out
 
+_SERIALS = itertools.count(1)
+
 _CONTEXT = "context."
 _USER = "user."
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A version of a scene's plan with its treatments. `models`: every "name/version" of theirs."""
+    """A version of a scene's plan with its treatments. `models`: every "name/version" of theirs.
+
+    `serial` tells which of two of this process is the later one. Versions do not: another store
+    counts anew, and an alias that moves makes another snapshot of the same version.
+    """
 
     scene: str
     version: int
@@ -50,6 +57,7 @@ class Snapshot:
     treatments: Mapping[Choice, Treatment] = field(repr=False)
     # user id -> layer -> arm, None where that is stopped
     forced: Mapping[str, Mapping[str, ArmSlots | None]] = field(repr=False)
+    serial: int = field(default=0, repr=False, compare=False)
 
     @cached_property
     def context_units(self) -> frozenset[str]:
@@ -182,7 +190,7 @@ class Checked:
         """The snapshot as a version; raises PlanInvalid with every finding when there is none."""
         if self.snapshot is None:
             raise PlanInvalid(list(self.findings))
-        return replace(self.snapshot, version=version)
+        return replace(self.snapshot, version=version, serial=next(_SERIALS))
 
 
 def check_plan(plan: Plan, version: int, models: Models) -> Checked:

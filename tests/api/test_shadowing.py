@@ -5,7 +5,13 @@ import time
 
 import pytest
 
+from service.api.shadowing import Shadowing
+from service.experiment.plan import parse_plan
+from service.experiment.snapshot import compile_snapshot
+from service.metrics import Metrics
 from tests.api.running import AUTH, PLAN, Running, running
+from tests.experiment.packages import ToyModels
+from tests.experiment.packages import plan as toy_plan
 from tests.scoring.packages import publish_tiny
 
 IDS = [f"i{n}" for n in range(20, 60)]
@@ -153,3 +159,15 @@ def test_a_shadow_is_checked_like_what_serves(fresh):
     answer = fresh.client.put("/v1/plans/feed/shadow", json={"formula": "drat"}, headers=AUTH)
     assert "there is no formula 'drat'; did you mean 'draft'?" in answer.json()["detail"]
     assert fresh.client.put("/v1/plans/feed/shadow", json={"formula": "x"}).status_code == 401
+
+
+def test_a_late_answer_of_a_replaced_plan_resets_no_tally():
+    def snapshot(shadow):
+        return compile_snapshot(parse_plan(toy_plan(("shadow", shadow))), 1, ToyModels())
+
+    old, new = snapshot({"formula": "base"}), snapshot({"formula": "base", "share": 0.5})
+    shadowing = Shadowing(None, Metrics())  # nothing is scored here
+    tally = shadowing.tally(new)
+    tally.results["compared"] += 1
+    assert shadowing.tally(old).results == {}
+    assert shadowing.tally(new) is tally

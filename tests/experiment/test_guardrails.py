@@ -173,3 +173,16 @@ def test_without_guardrails_nothing_is_counted():
 def test_guardrails_without_a_limit_are_refused():
     with pytest.raises(PlanInvalid, match="give a limit: max_degraded_share, max_invalid_share or"):
         parse_plan(plan(("guardrails", {"window_s": 30})))
+
+
+def test_a_late_answer_of_a_replaced_plan_resets_nothing_and_is_not_judged():
+    guard, old = Guard(Clock()), snapshot(INVALID)
+    serve(guard, old, CONTROL)
+    # another store counts its versions anew: the later snapshot is the current one all the same
+    new = snapshot({"max_invalid_share": 0.02}, 1)
+    serve(guard, new, CONTROL)
+    serve(guard, new, CANARY, invalid=3)
+    serve(guard, old, CANARY, 1)
+    assert (guard.breach(old), guard.figures(old)) == (None, {})
+    assert guard.figures(new)["fusion", "vcr-up/treatment"].requests == 50
+    assert guard.breach(new) is not None

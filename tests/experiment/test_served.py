@@ -72,11 +72,19 @@ def test_publishing_again_goes_on_counting_and_other_shares_begin_anew():
     served = Served()
     serve(served, snapshot(EVERYBODY), *users(50))
     same = snapshot(("layers/0/experiments/0/buckets", [[0, 5000]]))
-    object.__setattr__(same, "version", 42)
     assert sum(served.tallies(same)[KEY].requests) == 50
     other = snapshot(EVERYBODY, (f"{E}/arms/0/share", 10))
-    object.__setattr__(other, "version", 43)
     assert sum(served.tallies(other)[KEY].requests) == 0
+
+
+def test_a_late_answer_of_a_replaced_plan_resets_nothing_and_counts_nowhere():
+    served, old = Served(), snapshot(EVERYBODY)
+    serve(served, old, *users(20))
+    new = snapshot(EVERYBODY, (f"{E}/arms/0/share", 10))
+    serve(served, new, *users(50))
+    served.add(old, old.assign("712", None, {}).assignments, Request("1"))
+    assert served.tallies(old) == {}
+    assert sum(served.tallies(new)[KEY].requests) == 50
 
 
 def test_the_sample_of_units_is_bounded_and_stays_fair():
