@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from service.api.remembering import Remembering
+from service.experiment.connection import connect_blocking
 from service.metrics import Metrics
 from service.scoring.item_cache import ItemRecords
 from service.settings import Settings
@@ -13,12 +14,15 @@ from service.traffic.sampling import Sample
 from service.traffic.serving_log import ServingLog, Sink, open_log
 from service.traffic.stream import LogStream
 
+_STREAM_S = 1.0  # the log's thread may wait so long; nobody else does
+
 
 def remember(settings: Settings, store_url: str, metrics: Metrics) -> Remembering:
     """The recent rankings, and the serving log where the settings want one.
 
     Raises:
         NoParquet: the log needs pyarrow.
+        ValueError: the store's URL cannot be understood.
     """
 
     def count(result: str, requests: int) -> None:
@@ -26,7 +30,7 @@ def remember(settings: Settings, store_url: str, metrics: Metrics) -> Rememberin
 
     sinks: Sequence[Sink] = ()
     if settings.log_stream:
-        sinks = (LogStream(store_url, settings.log_stream),)
+        sinks = (LogStream(connect_blocking(store_url, timeout_s=_STREAM_S), settings.log_stream),)
     log = None
     if settings.log_dir is not None:
         log = open_log(

@@ -75,17 +75,17 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     threads = settings.threads or cpu_budget().threads
     repository, metrics = Repository(settings.models), Metrics()
     metrics.threads.set(threads)
+    try:
+        redis = connect(url)
+        features = _feature_store(url, settings.feature_timeout_ms / 1000)
+    except ValueError as err:
+        raise ValueError(f"store {masked(url)!r}: {err}") from err
     remembering = remember(settings, url, metrics)
     items = ItemCaches(
         settings.item_cache_mb * 1_000_000,
         settings.item_cache_ttl_s,
         listener=item_listener(remembering),
     )
-    try:
-        redis = connect(url)
-        features = _feature_store(url, settings.feature_timeout_ms / 1000)
-    except ValueError as err:
-        raise ValueError(f"store {masked(url)!r}: {err}") from err
     # One thread a run: requests run beside each other, and the budget is spent on that.
     prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
     pool, workers = ModelPool(repository, threads=1, prove=prove), Workers(threads)

@@ -26,7 +26,7 @@ SWITCH_INTERVAL_S = 0.001
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections: the side that reuses closes first
 
 Models = Annotated[Path | None, typer.Option(help="Directory of model packages.")]
-Store = Annotated[str | None, typer.Option(help="redis://… (Redis, Valkey) or embedded.")]
+Store = Annotated[str | None, typer.Option(help="redis://…, redis+sentinel://… or embedded.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="0 takes a free one.")]
 StateDir = Annotated[

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 
 import structlog
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from service.traffic.record import Entry, Ranked, to_json
 
 log = structlog.get_logger("finerank.traffic")
 
-_TIMEOUT_S = 1.0
 _LEFT_OUT = {"all_user", "all_context"}
 
 
@@ -24,16 +21,14 @@ def stream_key(scene: str) -> str:
 
 
 class LogStream:
-    """Appends on the log's thread; a server that does not answer costs entries, not time."""
+    """Appends on the log's thread; a server that does not answer costs entries, not time.
 
-    def __init__(self, url: str, length: int) -> None:
+    `redis` gives up soon and retries nothing.
+    """
+
+    def __init__(self, redis: Redis, length: int) -> None:
         self._length = length
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = redis
         self._answers = True
 
     def write(self, entries: Sequence[Entry]) -> None:

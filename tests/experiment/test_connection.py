@@ -1,8 +1,10 @@
 """The client gives up soon, and knows the URLs of DESIGN §8."""
 
+from functools import partial
+
 import pytest
 
-from service.experiment.connection import UNAVAILABLE, connect
+from service.experiment.connection import UNAVAILABLE, connect, connect_blocking
 
 
 @pytest.mark.parametrize("scheme", ["redis://127.0.0.1:1", "unix:///nowhere/at/all.sock"])
@@ -27,7 +29,11 @@ def test_a_sentinel_url_names_sentinels_and_service():
     watched = [s.get_connection_kwargs() for s in pool.sentinel_manager.sentinels]
     assert [(w["host"], w["port"]) for w in watched] == [("one", 26380), ("two", 26379)]
     assert {w["socket_timeout"] for w in watched} == {0.1}
-    with pytest.raises(ValueError, match=r"write redis\+sentinel://host:port,host:port/service"):
-        connect("redis+sentinel://one:26380")
+    for url in ("redis+sentinel://one:26380", "redis+sentinel://one:x/main"):
+        for open_ in (connect, partial(connect_blocking, timeout_s=1)):
+            with pytest.raises(
+                ValueError, match=r"write redis\+sentinel://host:port,host:port/ser"
+            ):
+                open_(url)
     with pytest.raises(ValueError, match="must specify one of the following schemes"):
         connect("http://localhost")
