@@ -8,7 +8,7 @@ import ctypes
 import gc
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,13 +28,18 @@ class Dropped:
     alive: list[weakref.ref[LoadedModel] | weakref.ref[Manifest]]
 
     @classmethod
-    def of(cls, models: list[LoadedModel]) -> Self:
-        """Empties the list: what waits to be given back holds no model itself."""
-        dropped = cls([], [])
+    def of(cls, models: list[LoadedModel], staying: Iterable[LoadedModel] = ()) -> Self:
+        """Empties the list: what waits to be given back holds no model itself.
+
+        A manifest of one that stays (another variant of the same version) is not waited for.
+        """
+        dropped, shared = cls([], []), {id(model.manifest) for model in staying}
         while models:
             model = models.pop()
-            dropped.alive.extend((weakref.ref(model), weakref.ref(model.manifest)))
-            dropped.pieces.extend(_pieces(model.manifest))
+            dropped.alive.append(weakref.ref(model))
+            if id(model.manifest) not in shared:
+                dropped.alive.append(weakref.ref(model.manifest))
+                dropped.pieces.extend(_pieces(model.manifest))
         return dropped
 
 

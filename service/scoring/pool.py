@@ -145,7 +145,7 @@ class ModelPool:
         self.problems = {id_: why for id_, why in self.problems.items() if id_ in keep}
         self.verdicts = {id_: found for id_, found in self.verdicts.items() if id_ in keep}
         if dropped:
-            self._freer.submit(give_back, Dropped.of(dropped))
+            self._freer.submit(give_back, Dropped.of(dropped, self._models.values()))
 
     async def _load(self, id_: str) -> None:
         loading = self._loading.get(id_)

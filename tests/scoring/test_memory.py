@@ -45,5 +45,17 @@ def test_it_waits_for_the_request_that_holds_the_model(models: Path) -> None:
     assert not freeing.is_alive()
 
 
+def test_it_does_not_wait_for_a_manifest_that_another_variant_goes_on_using(models: Path) -> None:
+    repository = Repository(models)
+    staying, going = load_package(repository, "tiny", 1), load_package(repository, "tiny", 1)
+    assert staying.manifest is going.manifest
+    given = Dropped.of([going], [staying])
+    del going
+    freeing = threading.Thread(target=give_back, args=(given,))
+    freeing.start()
+    freeing.join(20)
+    assert not freeing.is_alive()
+
+
 def test_trimming_is_harmless_where_it_does_nothing() -> None:
     assert trim() in (True, False)
