@@ -96,8 +96,13 @@ def needs_user(schema: FeatureSchema, inline: Inline) -> bool:
 
 def needs_items(schema: FeatureSchema, inline: Inline) -> bool:
     """Whether some value of a candidate is not in the request."""
-    columns = [inline.columns.get(name) for name in schema.given_names["item"]]
-    return bool(inline.ids) and any(column is None or None in column for column in columns)
+    columns = (inline.columns.get(name) for name in schema.given_names["item"])
+    return bool(inline.ids) and any(column is None or _has_gaps(column) for column in columns)
+
+
+def _has_gaps(column: Column) -> bool:
+    # mostly nothing is false, and that is quicker to see
+    return not all(column) and None in column
 
 
 def missing_names(schema: FeatureSchema, raw: RawValues) -> tuple[list[str], list[list[str]]]:

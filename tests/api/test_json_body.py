@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,28 @@ def test_an_absurdly_large_number_is_refused_wherever_it_stands(value, place):
     with pytest.raises(InvalidRequest, match="is absurdly large: numbers lie within") as refusal:
         require_sane_numbers(value, "at")
     assert refusal.value.faults[0].pointer == "/at" + place
+
+
+BORDER = [sign * math.nextafter(1e30, to) for sign in (1, -1) for to in (0.0, math.inf)]
+plain = st.one_of(
+    st.floats(-1e31, 1e31),
+    st.sampled_from([*BORDER, 1e30, -1e30, 10**30, 10**30 + 1]),
+    st.integers(-(2**63), 2**63),
+    st.none() | st.booleans() | st.text(),
+)
+
+
+@given(st.lists(plain, max_size=8) | st.lists(st.sampled_from([*BORDER, 1e30]), max_size=8))
+def test_a_column_is_refused_at_its_first_number_beyond_the_limit(column):
+    large = [
+        row for row, v in enumerate(column) if type(v) in (int, float) and not -1e30 <= v <= 1e30
+    ]
+    if not large:
+        require_sane_numbers(column, "x")
+        return
+    with pytest.raises(InvalidRequest, match="is absurdly large") as refusal:
+        require_sane_numbers(column, "x")
+    assert refusal.value.faults[0].pointer == f"/x/{large[0]}"
 
 
 def test_a_value_nested_too_deep_is_refused_without_recursion():

@@ -120,6 +120,8 @@ def test_store_is_needed_for_any_value_that_is_absent() -> None:
     assert not needs_user(SCHEMA, Inline(None, ids, {}, {}, items))
     assert not needs_items(SCHEMA, Inline("7", ids, {}, {}, items))
     assert needs_items(SCHEMA, Inline("7", ids, user, {}, items | {"price": [1.0, None]}))
+    assert not needs_items(SCHEMA, Inline("7", ids, user, {}, items | {"price": [0.0, 0]}))
+    assert needs_items(SCHEMA, Inline("7", ids, user, {}, items | {"price": [0.0, None]}))
     assert needs_items(SCHEMA, Inline("7", ids, user, {}, {"price": [1.0, 2.0]}))
     assert not needs_items(SCHEMA, Inline("7", []))
 
