@@ -1,17 +1,20 @@
 """Which requests are let in: what is accepted is counted in seconds of work, not in requests.
 
-Two questions, kept apart. *Load*: does the work accepted so far leave time for one more request of
-the usual size? If not, the service is overloaded and refuses, before it has read a body. *Wait*:
-how long until a thread is free for this request, whatever the cause? That decides how far down its
-ladder an accepted request goes. A stall (threads far beyond what their work should take) is no
-overload: refusing would not shorten it, so requests are let in and answered degraded.
+Two questions, kept apart. *Load*: is more work offered than the threads can do, and does what was
+accepted so far leave no time for one more request of the usual size? Then the service refuses,
+before it has read a body. *Wait*: how long until a thread is free for this request, whatever the
+cause? That decides how far down its ladder an accepted request goes. A burst, or a stall, of a
+service that keeps up on average is no overload: those requests are let in and answered degraded.
 """
 
 import heapq
 from collections.abc import Callable
+from math import exp
 
 LEAST_BYTES_A_CANDIDATE = 4  # `"a",`
 
+_LOAD_S = 0.5  # offered work is averaged over about so long
+_LARGEST_BURST = 4.0  # times what fits: beyond, even the input order would come late
 _STALL_FACTOR = 3.0  # work that takes this many times longer than predicted …
 _STALL_S = 0.010  # … and this much longer stands still
 _TYPICAL_WEIGHT = 0.05
@@ -96,6 +99,8 @@ class Admission:
         self._most_requests = most_requests
         self._lag_s = 0.0
         self._error_s = self._error_spread_s = 0.0
+        self._offered = 0.0
+        self._offered_at = clock()
         self._tickets: dict[Ticket, None] = {}
 
     @property
@@ -117,6 +122,7 @@ class Admission:
         now = self.clock()
         finish_at = now + timeout_s - self.reserve_s
         work_s = self._usual_s(body_bytes)
+        self._offer(now, work_s)
         ahead_s = self._require_room(now, finish_at, work_s, None)
         ticket = Ticket(self, now, finish_at, work_s)
         ticket.expected_at = now + ahead_s + work_s
@@ -173,6 +179,16 @@ class Admission:
         now = self.clock()
         return sum(_healthy_remaining_s(t, now) for t in self._tickets) / self._threads
 
+    @property
+    def offered(self) -> float:
+        """Work that was asked for lately, refused or not, as a share of what the threads can do."""
+        return self._offered * exp((self._offered_at - self.clock()) / _LOAD_S)
+
+    def _offer(self, now: float, work_s: float) -> None:
+        before = self._offered * exp((self._offered_at - now) / _LOAD_S)
+        self._offered = before + work_s / (_LOAD_S * self._threads)
+        self._offered_at = now
+
     def _usual_s(self, body_bytes: int | None) -> float:
         """Work of a usual request, less where so short a body cannot hold as many candidates."""
         if body_bytes is None:
@@ -199,7 +215,9 @@ class Admission:
         # What expectations at the door were wrong by lately, features and parsing included.
         margin_s = self._error_s + _ERROR_SPREADS * self._error_spread_s
         margin_s = min(max(margin_s, 0.0), _LARGEST_MARGIN * left_s)
-        if ahead_s == 0 or ahead_s + work_s + margin_s <= left_s or self._stands_still(now):
+        has_room = ahead_s == 0 or ahead_s + work_s + margin_s <= left_s
+        is_burst = self._offered <= 1 and ahead_s <= _LARGEST_BURST * left_s
+        if has_room or is_burst or self._stands_still(now):
             return ahead_s
         raise Overloaded(
             f"the work accepted so far takes {ahead_s * 1000:.0f} ms and one more"

@@ -26,6 +26,19 @@ def admission(clock: Clock) -> Admission:
     return admission
 
 
+def overload(admission: Admission, clock: Clock) -> Admission:
+    """Five times what one thread can do was offered for two seconds; nothing is in progress."""
+    for _ in range(1000):
+        clock.now += 0.002
+        admission.enter(0.040).leave()
+    return admission
+
+
+@pytest.fixture
+def overloaded(admission: Admission, clock: Clock) -> Admission:
+    return overload(admission, clock)
+
+
 def run(ticket: Ticket) -> Ticket:
     """As the workers do when a thread begins with it."""
     ticket.hand_over()
@@ -38,38 +51,39 @@ def end(ticket: Ticket) -> None:
     ticket.leave()
 
 
-def test_requests_are_let_in_until_their_work_fills_the_time(admission: Admission) -> None:
+def test_requests_are_let_in_until_their_work_fills_the_time(overloaded: Admission) -> None:
     for _ in range(3):
-        admission.enter(0.040)
+        overloaded.enter(0.040)
     with pytest.raises(Overloaded) as caught:
-        admission.enter(0.040)
+        overloaded.enter(0.040)
     assert str(caught.value) == (
         "the work accepted so far takes 30 ms and one more request 10 ms (±0 ms); 38 ms are left"
     )
     assert caught.value.retry_after_s == 1
 
 
-def test_request_whose_time_is_up_is_told_that_none_is_left(admission: Admission) -> None:
-    run(admission.enter(0.040))
+def test_request_whose_time_is_up_is_told_that_none_is_left(overloaded: Admission) -> None:
+    run(overloaded.enter(0.040))
     with pytest.raises(Overloaded, match=r"10 ms \(±0 ms\); 0 ms are left$"):
-        admission.enter(0.001)  # less than what is kept for the answer
+        overloaded.enter(0.001)  # less than what is kept for the answer
 
 
-def test_patient_request_is_let_in_where_a_hurried_one_is_not(admission: Admission) -> None:
+def test_patient_request_is_let_in_where_a_hurried_one_is_not(overloaded: Admission) -> None:
     for _ in range(3):
-        admission.enter(0.040)
-    admission.enter(5.0)
+        overloaded.enter(0.040)
+    overloaded.enter(5.0)
 
 
-def test_work_of_patient_requests_is_not_in_the_way_of_hurried_ones(admission: Admission) -> None:
+def test_work_of_patient_requests_is_not_in_the_way_of_hurried_ones(overloaded: Admission) -> None:
     for _ in range(50):
-        admission.enter(5.0)
-    admission.enter(0.040)
+        overloaded.enter(5.0)
+    overloaded.enter(0.040)
 
 
 def test_two_threads_take_twice_the_work(clock: Clock) -> None:
     admission = Admission(2, clock, reserve_s=0.002)
     admission.saw(500, 0.010)
+    overload(admission, clock)
     for _ in range(6):
         admission.enter(0.040)
     with pytest.raises(Overloaded):
@@ -86,11 +100,11 @@ def test_idle_service_lets_anything_in(clock: Clock) -> None:
     admission.enter(0.040)
 
 
-def test_place_is_free_again_when_a_request_is_answered(admission: Admission) -> None:
-    tickets = [admission.enter(0.040) for _ in range(3)]
+def test_place_is_free_again_when_a_request_is_answered(overloaded: Admission) -> None:
+    tickets = [overloaded.enter(0.040) for _ in range(3)]
     tickets[0].leave()
-    admission.enter(0.040)
-    assert admission.in_progress == 3
+    overloaded.enter(0.040)
+    assert overloaded.in_progress == 3
 
 
 def test_work_counts_until_the_thread_is_done_even_when_nobody_waits(
@@ -107,21 +121,21 @@ def test_work_counts_until_the_thread_is_done_even_when_nobody_waits(
     assert admission.wait_s(other) == 0
 
 
-def test_body_that_cannot_hold_many_candidates_brings_little_work(admission: Admission) -> None:
+def test_body_that_cannot_hold_many_candidates_brings_little_work(overloaded: Admission) -> None:
     for _ in range(3):
-        admission.enter(0.040)
-    admission.enter(0.040, body_bytes=200)
+        overloaded.enter(0.040)
+    overloaded.enter(0.040, body_bytes=200)
     with pytest.raises(Overloaded):
-        admission.enter(0.040, body_bytes=5_000)
+        overloaded.enter(0.040, body_bytes=5_000)
 
 
 def test_bodies_that_never_come_take_no_room_after_their_deadline(
-    admission: Admission, clock: Clock
+    overloaded: Admission, clock: Clock
 ) -> None:
     for _ in range(3):
-        admission.enter(0.040)
+        overloaded.enter(0.040)
     clock.now += 0.050
-    admission.enter(0.040)
+    overloaded.enter(0.040)
 
 
 def test_number_of_requests_is_bounded_whatever_they_cost(clock: Clock) -> None:
@@ -158,9 +172,43 @@ def test_stall_refuses_nobody(admission: Admission, clock: Clock) -> None:
         assert admission.wait_s(ticket) > 0.040
 
 
+def test_burst_of_a_service_that_keeps_up_refuses_nobody(admission: Admission) -> None:
+    for _ in range(15):
+        ticket = admission.enter(0.040)
+    assert admission.wait_s(ticket) > 0.040
+
+
+def test_burst_that_not_even_the_input_order_could_answer_is_refused(admission: Admission) -> None:
+    for _ in range(16):  # four times the 38 ms
+        admission.enter(0.040)
+    with pytest.raises(Overloaded, match="so far takes 160 ms"):
+        admission.enter(0.040)
+
+
+def test_what_is_refused_counts_as_offered(admission: Admission, clock: Clock) -> None:
+    refused = 0
+    for _ in range(500):
+        clock.now += 0.005
+        try:
+            admission.enter(0.040)
+        except Overloaded:
+            refused += 1
+    assert refused > 100
+    assert admission.offered == pytest.approx(2, rel=0.05)
+
+
+def test_load_of_half_a_second_ago_is_forgotten_by_two_thirds(
+    overloaded: Admission, clock: Clock
+) -> None:
+    before = overloaded.offered
+    clock.now += 0.5
+    assert overloaded.offered == pytest.approx(before * 0.368, rel=0.01)
+
+
 def test_threads_that_do_not_all_stand_still_are_no_stall(clock: Clock) -> None:
     admission = Admission(2, clock, reserve_s=0.002)
     admission.saw(500, 0.010)
+    overload(admission, clock)
     run(admission.enter(5.0))
     clock.now += 0.100
     run(admission.enter(0.040))
@@ -177,6 +225,7 @@ def test_expectations_that_were_wrong_keep_the_next_requests_out_earlier(
         ticket = run(admission.enter(0.040))
         clock.now += 0.016
         end(ticket)
+    overload(admission, clock)
     for _ in range(3):
         admission.enter(0.040)
     with pytest.raises(Overloaded, match=r"\(±6 ms\)"):
@@ -192,15 +241,15 @@ def test_stall_that_is_over_leaves_no_one_out_for_long(admission: Admission, clo
     admission.enter(0.040)  # 20 of 38 ms, a quarter is kept at most
 
 
-def test_request_that_turns_out_to_be_hurried_is_asked_again(admission: Admission) -> None:
-    first = admission.enter(5.0)
-    admission.settle(first, first.arrived_at + 0.038)
-    assert admission.in_progress == 1
+def test_request_that_turns_out_to_be_hurried_is_asked_again(overloaded: Admission) -> None:
+    first = overloaded.enter(5.0)
+    overloaded.settle(first, first.arrived_at + 0.038)
+    assert overloaded.in_progress == 1
     for _ in range(2):
-        admission.enter(0.040)
-    late = admission.enter(5.0)
+        overloaded.enter(0.040)
+    late = overloaded.enter(5.0)
     with pytest.raises(Overloaded):
-        admission.settle(late, late.arrived_at + 0.039)
+        overloaded.settle(late, late.arrived_at + 0.039)
 
 
 def test_late_event_loop_takes_from_the_time_of_the_work(admission: Admission) -> None:
