@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from loadtest.asgi_client import post
 from loadtest.cost_file import write_cost
 from service.api import rank_route, replies
 from service.commands.runtime import build_runtime
@@ -87,43 +88,10 @@ def _installed(functions: list[Callable[..., Any]]) -> Iterator[None]:
             setattr(place, name, function)
 
 
-async def _post(app: Any, body: bytes) -> bytes:
-    """The body of the answer."""
-    parts: list[bytes] = []
-    status = 0
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        nonlocal status
-        status = message.get("status", status)
-        parts.append(message.get("body", b""))
-
-    length = str(len(body)).encode()
-    headers = [(b"content-length", length), (b"x-request-timeout-ms", b"5000")]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/rank",
-        "raw_path": b"/v1/rank",
-        "query_string": b"",
-        "headers": headers,
-        "http_version": "1.1",
-        "scheme": "http",
-        "asgi": {"version": "3.0"},
-    }
-    await app(scope, receive, send)
-    answer = b"".join(parts)
-    if status != 200:
-        raise RuntimeError(f"{status}: {answer.decode()}")
-    return answer
-
-
 async def _cpu_ms(app: Any, body: bytes) -> float:
     began = time.process_time()
     for _ in range(_BATCH):
-        await _post(app, body)
+        await post(app, body)
     return (time.process_time() - began) * 1000 / _BATCH
 
 
@@ -149,7 +117,7 @@ async def measure(models: Path, candidates: int, batches: int) -> dict[str, Any]
         app = build_runtime(settings).app
         async with app.router.lifespan_context(app):
             for _ in range(_WARM_UP):
-                await _post(app, body)
+                await post(app, body)
             with_code, without, shares = [], [], []
             for number in range(batches):
                 pair: dict[bool, float] = {}

@@ -1,16 +1,20 @@
 """The serving log of a real service: what it writes, and what a full disk does to replies."""
 
+import fcntl
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import httpx
 import pyarrow.parquet as parquet
 import pytest
 import redis
 
+from service.traffic.shelves import Rotation, Shelves
 from service.traffic.stream import stream_key
 from tests.api.running import AUTH, PLAN, TOKEN, running
 
@@ -135,3 +139,73 @@ def test_a_full_disk_is_counted_and_slows_no_reply(models, valkey, store, tmp_pa
         process.wait(20)
         process.stdout.close()
     assert not list((tmp_path / "log").rglob("*.part"))
+
+
+def ask_until(service, is_enough: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """Rank until the counts of the log are enough; every reply is whole."""
+    large = {**REQUEST, "candidates": {"ids": [f"i{n}" for n in range(2000)]}}
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        reply = service.rank(large)
+        assert reply.status_code == 200
+        assert reply.json()["degraded"] == []
+        found = results(service.client.get("/metrics").text)
+        if is_enough(found):
+            return found
+    raise AssertionError(f"the log never came to it: {found}")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real disk of 1 MB, and a way to make it larger."""
+
+    def mount(*words: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", *words, "tmpfs", disk], check=True)
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        mount("-o", "size=1m")
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {err}")
+    yield disk, lambda: mount("-o", "remount,size=64m")
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_full_disk_drops_and_counts_until_there_is_room_again(
+    models, valkey, store, tmp_path, small_disk
+):
+    disk, make_room = small_disk
+    with running(models, valkey, tmp_path / "s", log_dir=disk, log_rotate_s=1) as service:
+        service.publish(PLAN)
+        full = ask_until(service, lambda found: found.get("write_failed", 0) > 0)
+        assert not list(disk.rglob("*.part"))
+        make_room()
+        again = ask_until(service, lambda found: found.get("written", 0) > full.get("written", 0))
+    files = list(disk.rglob("requests-*.parquet"))
+    assert sum(parquet.read_table(file).num_rows for file in files) >= again["written"]
+
+
+def test_a_disk_that_hangs_drops_and_counts_and_every_reply_is_whole(
+    models, valkey, store, tmp_path
+):
+    """The file is a FIFO that nobody reads: the kernel itself keeps the log's thread waiting."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    hangs = Rotation(1 << 30, 0.1, "x", open_file=lambda path: fifo.open("wb", buffering=0))
+    settings = {"log_dir": tmp_path / "log", "log_queue": 10_000}
+    with running(models, valkey, tmp_path / "s", **settings) as service:
+        service.runtime.parts.remembering.log._files = Shelves(tmp_path / "log", hangs)
+        service.publish(PLAN)
+        found = ask_until(service, lambda found: found.get("queue_full", 0) >= 20)
+        assert "written" not in found
+        text = service.client.get("/metrics").text
+        (waiting,) = (
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith("finerank_log_waiting_candidates ")
+        )
+        assert 0 < waiting <= 10_000
+        os.close(reader)  # the write ends with EPIPE
