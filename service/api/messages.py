@@ -241,7 +241,7 @@ class ParamsPatch(BaseModel):
 
 
 class RollbackRequest(BaseModel):
-    """Which version to publish again; the one before the live version when absent."""
+    """Which version to publish again; when absent, the plan before, freezes aside."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -126,7 +126,9 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         openapi_extra=body_of(RollbackRequest, required=False),
     )
     async def rollback(scene: str, request: Request) -> Response:
-        """Publish `{"version": n}` again as a new version; without a body, what was live before.
+        """Publish `{"version": n}` again as a new version; without a body, the plan before.
+
+        That is the last one that was not frozen and says something else than the live plan.
 
         If-Match is optional here: in an emergency nobody should first have to read the plan.
         """

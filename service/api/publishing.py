@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from service.api.etags import Precondition
 from service.api.plan_refusals import parse_for, refusal_of, require_sane, store_errors
+from service.api.version_before import version_before
 from service.contract.errors import PackageError
 from service.errors import (
     EtagMismatch,
@@ -16,7 +18,6 @@ from service.errors import (
     PlanUnsigned,
     ServiceError,
     UnknownScene,
-    UnknownVersion,
 )
 from service.experiment.differences import changes
 from service.experiment.errors import PlanInvalid, UnsignedPlan
@@ -178,11 +179,12 @@ class Publisher:
     async def rollback(
         self, scene: str, precondition: Precondition, to: int | None, signature: Signature
     ) -> Published:
-        """Publish an old version again; `to` None: what was live before the live plan was."""
+        """Publish an old version again; `to` None: the plan before this one, freezes aside."""
         live = await self.read(scene)
         precondition.check(scene, live.version)
         if to is None:
-            to = await self._before(scene, live.version)
+            entries = {entry.version: entry for entry in await self.history(scene, _HISTORY)}
+            to = await version_before(scene, live, entries, partial(self.read, scene))
         old = await self.read(scene, to)
         signature = Signature(
             signature.author,
@@ -251,19 +253,6 @@ class Publisher:
         live = await self.read(scene)
         precondition.check(scene, live.version)
         return await self.publish(scene, change(live), live.version, signature)
-
-    async def _before(self, scene: str, live: int) -> int:
-        """What the live plan replaced; that of a rollback, what the plan it repeats replaced.
-
-        So a second rollback goes one step further back, not to the plan that the first one left.
-        """
-        entries = {entry.version: entry for entry in await self.history(scene, _HISTORY)}
-        entry = entries.get(live)
-        while entry is not None and entry.rollback_to is not None:
-            entry = entries.get(entry.rollback_to)
-        if entry is not None and entry.replaced is not None:
-            return entry.replaced
-        raise UnknownVersion(f"scene {scene!r}: version {live} replaced none; name a version")
 
     async def _load_models(self, ids: frozenset[str]) -> None:
         try:

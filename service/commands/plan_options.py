@@ -22,7 +22,7 @@ Key = Annotated[
 ]
 Author = Annotated[str, typer.Option(envvar="USER", help="Who, for the audit.")]
 Message = Annotated[str, typer.Option("--message", "-m", help="Why, for the audit.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Publish over warnings without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever the warnings.")]
 Version = Annotated[int | None, typer.Option(help="This version instead of the live one.")]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Return when every live replica runs it, or says why not.")

@@ -22,6 +22,7 @@ from service.commands.plan_options import (
 )
 from service.commands.plan_waiting import wait_for
 from service.experiment.differences import changes, unified
+from service.experiment.freeze import KEY
 from service.experiment.signing import PlanKey
 
 
@@ -100,11 +101,23 @@ def rollback(
     token: Token = None,
     author: Author = "",
     message: Message = "",
+    yes: Yes = False,
     wait: Wait = False,
 ) -> None:
-    """Publish an old version again, as a new one."""
+    """Publish an old version again, as a new one.
+
+    Without --to it is the plan before this one; a freeze, and its end, are no other plan.
+    """
     with console.refusals(Refused), PlanClient(url, scene, token) as client:
         before = client.get()
+        freeze = None if version is None else client.get(version)["plan"].get(KEY)
+        if freeze is not None:
+            console.warn(
+                f"version {version} is frozen: everybody gets formula {freeze['formula']}"
+                f" ({freeze['reason']})"
+            )
+            if not yes:
+                typer.confirm("publish it all the same?", abort=True, err=True)
         answer = client.rollback(version, author, message)
         after = client.get(answer["version"])
         show_lines(unified(before["plan"], after["plan"], "before", "now"))

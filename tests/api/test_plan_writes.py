@@ -80,6 +80,30 @@ def test_a_rollback_undoes_a_freeze(service):
     assert ranked(service)["formula"] == "base"
 
 
+def test_a_rollback_after_a_freeze_ended_goes_to_the_plan_before_and_not_to_the_freeze(service):
+    service.publish(changed(b=0.5))
+    earlier = service.publish(changed(b=0.6))
+    service.publish(changed(b=0.7))
+    freeze(service, "sum")
+    freeze(service, "base")
+    freeze(service, None)
+    assert service.client.post(URL + "/rollback", headers=AUTH).status_code == 200
+    assert live(service)["plan"] == changed(b=0.6)
+    assert live(service)["message"] == f"rollback to {earlier}"
+    service.client.post(URL + "/rollback", headers=AUTH)
+    assert live(service)["plan"] == changed(b=0.5)
+
+
+def test_a_rollback_undoes_what_was_changed_under_a_freeze(service):
+    service.publish(changed(b=0.6))
+    freeze(service, "sum")
+    patch, headers = {"params": {"b": 0.9}}, {**AUTH, "If-Match": "*"}
+    assert service.client.patch(URL, json=patch, headers=headers).status_code == 200
+    freeze(service, None)
+    service.client.post(URL + "/rollback", headers=AUTH)
+    assert live(service)["plan"] == changed(b=0.6)
+
+
 def test_a_param_can_be_changed_while_frozen(service):
     service.publish(PLAN)
     freeze(service, "sum")

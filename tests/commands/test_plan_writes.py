@@ -98,6 +98,18 @@ def test_freeze_and_back(finerank, service):
     assert live(service)["plan"] == PLAN
 
 
+def test_a_rollback_to_a_frozen_version_says_so_and_asks(finerank, service):
+    finerank("plan", "freeze", "feed", "--formula", "sum", "--reason", "likes dropped")
+    version = live(service)["version"]
+    finerank("plan", "freeze", "feed", "--off")
+    done = finerank("plan", "rollback", "feed", "--to", version, status=1)
+    said = f"version {version} is frozen: everybody gets formula sum (likes dropped)"
+    assert f"warning: {said}\npublish it all the same?" in done.stderr
+    assert live(service)["plan"] == PLAN
+    finerank("plan", "rollback", "feed", "--to", version, "--yes")
+    assert live(service)["plan"]["freeze"]["formula"] == "sum"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
