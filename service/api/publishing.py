@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from service.api.etags import Precondition
+from service.api.places import Places
 from service.api.plan_refusals import parse_for, refusal_of, require_sane, store_errors
 from service.api.version_before import version_before
 from service.contract.errors import PackageError
@@ -72,6 +73,7 @@ class Publisher:
 
     loader: PlanLoader
     prepare: Callable[[frozenset[str]], Awaitable[None]]
+    checks: Places = field(default_factory=lambda: Places("checks of plans"), repr=False)
     _one_check: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _one_edit: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -126,9 +128,14 @@ class Publisher:
             raise
 
     async def check(self, scene: str, document: Any) -> Checked:
-        """What publishing a document would find. One at a time: no write waits for these."""
-        async with self._one_check:
-            return await self._checked(scene, document)
+        """What publishing a document would find. One at a time: no write waits for these.
+
+        Raises:
+            TooBusy: too many wait already.
+        """
+        with self.checks.take():
+            async with self._one_check:
+                return await self._checked(scene, document)
 
     async def publish(
         self,

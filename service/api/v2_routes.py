@@ -17,6 +17,7 @@ from service.api.decoding import validated
 from service.api.json_body import parse
 from service.api.json_reply import NO_STORE, json_reply
 from service.api.openapi import body_of, problems
+from service.api.places import Places
 from service.api.tensors import DATATYPES, InferRequest, read_blocks, refused
 from service.contract.repository import ModelRef
 from service.errors import InferenceFailed, ServiceError, UnknownModel
@@ -33,9 +34,16 @@ _INFER = problems(400, 404, 413, 422, 503)
 _BINARY = "inference-header-content-length"
 
 
-def v2_routes(loader: PlanLoader, pool: ModelPool, version: str, most_rows: int) -> APIRouter:
-    """The protocol's routes of one application."""
+def v2_routes(
+    loader: PlanLoader,
+    pool: ModelPool,
+    version: str,
+    most_rows: int,
+    places: Places | None = None,
+) -> APIRouter:
+    """The protocol's routes of one application. `places`: of those who wait for a run."""
     router = APIRouter(prefix="/v2", tags=["raw models"], default_response_class=Response)
+    places = places or Places("runs of raw models")
     one_at_a_time = asyncio.Semaphore(1)
 
     @router.get("", summary="This server")
@@ -76,11 +84,12 @@ def v2_routes(loader: PlanLoader, pool: ModelPool, version: str, most_rows: int)
             if _BINARY in request.headers:
                 raise refused("tensors are read as JSON; the binary extension is not spoken", "")
             timeout_s = (read_timeout_ms(request.headers) or LARGEST_MS) / 1000
-            asked = validated(InferRequest, parse(await request.body()))
-            wanted = _wanted(asked, found)
-            blocks = read_blocks(asked.inputs, found.schema, most_rows)
-            async with one_at_a_time:
-                heads = await _run(found, blocks, timeout_s)
+            body = await request.body()
+            with places.take():
+                asked = validated(InferRequest, parse(body))
+                wanted = _wanted(asked, found)
+                blocks = read_blocks(asked.inputs, found.schema, most_rows)
+                heads = await _run(found, blocks, one_at_a_time, timeout_s)
             return _answer(asked, found, {name: heads[name] for name in wanted})
 
     return router
@@ -148,9 +157,18 @@ def _wanted(asked: InferRequest, model: LoadedModel) -> list[str]:
     return [output.name for output in asked.outputs]
 
 
-async def _run(model: LoadedModel, blocks: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    stop = Stop()
-    timer = asyncio.get_running_loop().call_later(timeout_s, stop.set)
+async def _run(
+    model: LoadedModel, blocks: dict[str, Any], turns: asyncio.Semaphore, timeout_s: float
+) -> dict[str, Any]:
+    """The heads; waiting for a turn is part of the time."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    until_s = loop.time() + timeout_s
+    try:
+        async with asyncio.timeout_at(until_s):
+            await turns.acquire()
+    except TimeoutError:
+        raise InferenceFailed(f"{model.id} had no turn within {timeout_s * 1000:g} ms") from None
+    timer = loop.call_at(until_s, stop.set)
     try:
         return await asyncio.to_thread(run_rows, model, blocks, stop)
     except RunStopped:
@@ -159,6 +177,7 @@ async def _run(model: LoadedModel, blocks: dict[str, Any], timeout_s: float) -> 
         raise InferenceFailed(str(err)) from err
     finally:
         timer.cancel()
+        turns.release()
 
 
 def _answer(asked: InferRequest, model: LoadedModel, heads: dict[str, Any]) -> Response:
