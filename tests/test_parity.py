@@ -32,10 +32,11 @@ from training.data.days import Days
 from training.dataset import build_dataset
 from training.export import run_heads
 from training.features_build import build
+from training.learn import Places, learn
 from training.publish import publish
 from training.rankers.heads import Heads
 from training.reading import reader_for
-from training.run import Places, finish, learn
+from training.run import finish
 
 DATA = Path(os.environ.get("FINERANK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 LOG = "log_standard_4_22_to_5_08_pure.csv"

@@ -160,7 +160,8 @@ def _run(
 ) -> None:
     with said_plainly():
         from training.config.file import load_config
-        from training.run import Places, run
+        from training.learn import Places
+        from training.run import run
 
         console = Console()
         loaded = load_config(config, overrides)

@@ -1,5 +1,6 @@
 """A log as tensors in memory: encoded inputs, and per task a label and whether the row counts."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from service.contract.features import FeatureSchema
 from training.config.task import Task
 from training.data.errors import DataError
 from training.data.log import Log
+from training.portions import Portion, shuffled
+from training.team import ALONE, Team
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,34 @@ class Dataset:
             return self
         return self.take(torch.arange(rows) * len(self) // rows)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Dataset"]) -> "Dataset":
+        """The rows of all parts; there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            {name: torch.cat([part.inputs[name] for part in parts]) for name in parts[0].inputs},
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.spaces for part in parts]),
+        )
+
+    def near(self, device: torch.device) -> "Dataset":
+        """In the memory of a CUDA device that has room for all; else the minibatches travel."""
+        size = sum(block.nbytes for block in self._blocks)
+        if device.type != "cuda" or size > torch.cuda.mem_get_info(device)[0] // 2:
+            return self
+        return self.to(device)
+
     @property
-    def bytes(self) -> int:
-        return sum(t.nbytes for t in (*self.inputs.values(), self.labels, self.spaces))
+    def digest(self) -> str:
+        found = hashlib.sha256()
+        for block in self._blocks:
+            found.update(block.numpy().reshape(-1).view(np.uint8))
+        return found.hexdigest()
+
+    @property
+    def _blocks(self) -> tuple[Tensor, ...]:
+        return (*self.inputs.values(), self.labels, self.spaces)
 
     def minibatches(
         self, size: int, *, seed: int, epoch: int, start: int = 0
@@ -62,10 +90,18 @@ class Dataset:
 
         The last one may be smaller.
         """
-        order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(self)))
-        order = order.to(self.labels.device)
+        portions = self.portions(size, ALONE, seed=seed, epoch=epoch, start=start)
+        return (portion.mine for portion in portions)
+
+    def portions(
+        self, size: int, team: Team, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[Portion]:
+        """The same, of which every process of a team takes its rows; all have all of them."""
+        order = shuffled(len(self), seed, epoch).to(self.labels.device)
         for at in range(start * size, len(self), size):
-            yield self.take(order[at : at + size])
+            counts = team.counts(min(size, len(self) - at))
+            begin = at + sum(counts[: team.rank])
+            yield Portion(self.take(order[begin : begin + counts[team.rank]]), counts)
 
     def in_order(self, size: int) -> Iterator[dict[str, Tensor]]:
         """The inputs of all rows, as they come."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from training.config.task import Task
 from training.config.train import Train
 from training.dataset import Dataset
 from training.objective import Objective
+from training.portions import Portion, TrainingRows
 from training.rankers.columns import imputation
 from training.rankers.ranker import Ranker
 from training.team import ALONE, Team
@@ -46,7 +46,7 @@ class Watcher(Protocol):
 
 def fit(
     ranker: Ranker,
-    data: Dataset,
+    data: TrainingRows,
     config: RunConfig,
     *,
     judge: Judge,
@@ -98,18 +98,20 @@ def fit(
         running.position.finished = True
     steps = math.ceil(len(data) / train.minibatch)
     at = running.position
-    data = _near(data, team.device)
+    data = data.near(team.device)
     while not at.finished:
         ranker.train()
-        batches = data.minibatches(train.minibatch, seed=train.seed, epoch=at.epoch, start=at.step)
-        for batch in batches:
+        portions = data.portions(
+            train.minibatch, team, seed=train.seed, epoch=at.epoch, start=at.step
+        )
+        for portion in portions:
             _set_learning_rate(
                 running.optimizer, train, (at.epoch + at.step / steps) / train.epochs
             )
-            losses = _step(running, objective, batch.to(team.device), team, bf16=train.bf16)
+            losses = _step(running, objective, portion, team, bf16=train.bf16)
             at.step += 1
             _average(running, train.ema, at.epoch * steps + at.step)
-            watcher.step(at.epoch + 1, at.step, steps, len(batch), losses)
+            watcher.step(at.epoch + 1, at.step, steps, sum(portion.counts), losses)
             if checkpoint is not None and at.step % train.checkpoint_every == 0:
                 _save(checkpoint, running, run, team)
         at.epoch, at.step = at.epoch + 1, 0
@@ -161,10 +163,17 @@ def predict(ranker: Ranker, data: Dataset) -> Tensor:
 
 
 def _step(
-    running: Running, objective: Objective, batch: Dataset, team: Team, *, bf16: bool
+    running: Running, objective: Objective, portion: Portion, team: Team, *, bf16: bool
 ) -> dict[str, float]:
-    logits = team.logits(running.weights, batch.inputs, bf16=bf16)
-    losses = objective.losses(logits, batch.labels, batch.spaces, batch.inputs)
+    mine = portion.mine.to(team.device)
+    with torch.autocast(team.device.type, torch.bfloat16, enabled=bf16):
+        logits = running.weights(mine.inputs)
+    logits = logits.float() if bf16 else logits
+    read = {name: mine.inputs[name] for name in objective.reads}
+    logits, labels, spaces, *blocks = team.whole(
+        [logits, mine.labels, mine.spaces, *read.values()], portion.counts
+    )
+    losses = objective.losses(logits, labels, spaces, dict(zip(read, blocks, strict=True)))
     running.optimizer.zero_grad(set_to_none=True)
     running.balance.backward(losses, running.position.epoch)
     team.sum_gradients(running.weights.parameters())
@@ -176,13 +185,6 @@ def _save(path: Path, running: Running, run: str, team: Team) -> None:
     random = team.random_states()  # of all: every process must get here
     if team.leads:
         save(path, running, run=run, random=random)
-
-
-def _near(data: Dataset, device: torch.device) -> Dataset:
-    """On a CUDA device that has room for it, the data lies there; else minibatches travel."""
-    if device.type != "cuda" or data.bytes > torch.cuda.mem_get_info(device)[0] // 2:
-        return data
-    return data.to(device)
 
 
 def _average(running: Running, decay: float, step: int) -> None:
@@ -209,8 +211,6 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, progress:
         group["lr"] = train.learning_rate * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _fingerprint(config: RunConfig, data: Dataset, stop_after: int | None) -> str:
-    digest = hashlib.sha256(json.dumps([config.model_dump_json(), stop_after]).encode())
-    for tensor in (*data.inputs.values(), data.labels, data.spaces):
-        digest.update(tensor.numpy().reshape(-1).view(np.uint8))
-    return digest.hexdigest()
+def _fingerprint(config: RunConfig, data: TrainingRows, stop_after: int | None) -> str:
+    text = json.dumps([config.model_dump_json(), stop_after, data.digest])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -60,6 +60,11 @@ class Objective:
             self._terms["calibrator"] = partial(self._rising, calibrator.chain)
             self.weights["calibrator"] = calibrator.weight
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The inputs that `losses` needs."""
+        return self._readouts.reads
+
     def losses(
         self,
         logits: Tensor,

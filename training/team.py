@@ -1,8 +1,8 @@
 """The processes that train one ranker together: each its share of every minibatch, one result.
 
-Under `torchrun` every process computes the logits of its share of the minibatch; the logits are
-gathered, so that every process sees the losses of the whole minibatch, and the gradients are
-summed. A loss that is a mean over a sample space, or anything else of the whole minibatch, is
+Under `torchrun` every process computes the logits of its portion of the minibatch; logits and
+labels are gathered, so that every process sees the losses of the whole minibatch, and the gradients
+are summed. A loss that is a mean over a sample space, or anything else of the whole minibatch, is
 therefore what one process would have computed, not a mean of the processes' means.
 
 Every process holds the whole ranker. A table that outgrows one device is TorchRec's business
@@ -11,7 +11,7 @@ DistributedModelParallel and keep the rest as it is; only `FeatureEmbedding` rea
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -43,20 +43,30 @@ class Team:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
-    def logits(self, ranker: nn.Module, inputs: Mapping[str, Tensor], *, bf16: bool) -> Tensor:
-        """Inputs of a whole minibatch by name, each (B, width) -> logits (B, L) of all of it.
+    def counts(self, rows: int) -> list[int]:
+        """How many of so many rows each process has: as equal as can be, the first ones more."""
+        return [rows // self.size + (rank < rows % self.size) for rank in range(self.size)]
 
-        The gradient reaches the ranker through this process's rows only: `sum_gradients` adds up
-        the others'.
+    def of_mine(self, parts: int) -> list[int]:
+        """Which of so many parts this process has: neighbours, in the order of the processes."""
+        return [part for part in range(parts) if self.holder(part, parts) == self.rank]
+
+    def holder(self, part: int, parts: int) -> int:
+        """The process that has this one of so many parts."""
+        return part * self.size // parts
+
+    def whole(self, mine: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+        """This process's rows of a minibatch, each (counts[rank], width) -> those of all processes,
+        one process after the other, with the same types.
+
+        The gradient reaches this process's rows only: `sum_gradients` adds up the others'.
         """
-        rows = len(next(iter(inputs.values())))
-        shares = _shares(rows, self.size)
-        begin = sum(shares[: self.rank])
-        mine = slice(begin, begin + shares[self.rank])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            logits: Tensor = ranker({name: block[mine] for name, block in inputs.items()})
-        logits = logits.float() if bf16 else logits
-        return logits if self.size == 1 else _Gathered.apply(logits, shares, self.rank)
+        if self.size == 1:
+            return list(mine)
+        beside = torch.cat([block.to(mine[0].dtype) for block in mine], dim=1)
+        gathered = _Gathered.apply(beside, list(counts), self.rank)
+        blocks = gathered.split([block.shape[1] for block in mine], dim=1)
+        return [block.to(own.dtype) for block, own in zip(blocks, mine, strict=True)]
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up the gradients of all processes; afterwards all have the minibatch's own."""
@@ -81,6 +91,14 @@ class Team:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
+    def everyone(self, value: Any) -> list[Any]:
+        """What every process has, by rank."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, value)
+        return found
+
     def wait(self) -> None:
         """Until all are here."""
         if self.size > 1:
@@ -92,12 +110,7 @@ class Team:
 
     def random_states(self) -> list[Tensor]:
         """The random state of every process, by rank."""
-        mine = self._random_state()
-        if self.size == 1:
-            return [mine]
-        states: list[Any] = [None] * self.size
-        distributed.all_gather_object(states, mine)
-        return states
+        return self.everyone(self._random_state())
 
     def restore_random_state(self, state: Tensor) -> None:
         if self.device.type == "cuda":
@@ -148,24 +161,19 @@ def joined(device: DeviceName) -> Iterator[Team]:
         distributed.destroy_process_group()
 
 
-def _shares(rows: int, size: int) -> list[int]:
-    """How many rows of a minibatch each process has: as equal as can be, the first ones more."""
-    return [rows // size + (rank < rows % size) for rank in range(size)]
-
-
 class _Gathered(torch.autograd.Function):
-    """Logits of all processes, one after the other; the gradient of this process's own."""
+    """Rows of all processes, one after the other; the gradient of this process's own."""
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, shares: list[int], rank: int) -> Tensor:
-        ctx.shares, ctx.rank = shares, rank
-        most = max(shares)
+    def forward(ctx: Any, mine: Tensor, counts: list[int], rank: int) -> Tensor:
+        ctx.counts, ctx.rank = counts, rank
+        most = max(counts)
         padded = mine.new_zeros(most, mine.shape[1])
         padded[: len(mine)] = mine
-        everyone = [torch.empty_like(padded) for _ in shares]
+        everyone = [torch.empty_like(padded) for _ in counts]
         distributed.all_gather(everyone, padded)
-        return torch.cat([part[:rows] for part, rows in zip(everyone, shares, strict=True)])
+        return torch.cat([part[:rows] for part, rows in zip(everyone, counts, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.split(ctx.shares)[ctx.rank].contiguous(), None, None
+        return gradient.split(ctx.counts)[ctx.rank].contiguous(), None, None

@@ -4,14 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.tiny import quiet, tiny_config, write_log
-from training.run import Places, Published, run
+from tests.training.tiny import quiet, tiny_config, write_log, write_parquet
+from training.learn import Places
+from training.run import Published, run
 
 
 @pytest.fixture(scope="session")
 def tiny_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the log; nobody writes to it."""
     return write_log(tmp_path_factory.mktemp("log"))
+
+
+@pytest.fixture(scope="session")
+def parquet_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the same log in Parquet; nobody writes to it."""
+    return write_parquet(tmp_path_factory.mktemp("parquet"))
 
 
 @pytest.fixture(scope="session")

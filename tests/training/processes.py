@@ -8,21 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.training.tiny import quiet, tiny_config
+from tests.training.tiny import on_parquet, quiet, tiny_config
+from training.learn import Places, learn
 from training.reading import reader_for
-from training.run import Places, learn
 from training.team import joined
 
 ROOT = Path(__file__).parents[2]
 
 
-def command(log: Path, directory: Path, **train: object) -> list[str]:
+def command(
+    log: Path, directory: Path, data: dict[str, object] | None = None, **train: object
+) -> list[str]:
     """What learns the tiny run on a log and writes runs and learned.json to a directory.
 
     Args:
+        data: keys of [data], of the run on Parquet files.
         train: keys of [train], and `dropout` of [model].
     """
-    changes = json.dumps(train)
+    changes = json.dumps({"data": data, "train": train})
     return ["-m", "tests.training.processes", str(log), str(directory), changes]
 
 
@@ -52,9 +55,12 @@ def learned(directory: Path) -> dict[str, Any]:
     return found
 
 
-def main(log: Path, directory: Path, train: dict[str, object]) -> None:
+def main(log: Path, directory: Path, changes: dict[str, Any]) -> None:
+    train, data = changes["train"], changes["data"]
     dropout = train.pop("dropout", None)
     config = tiny_config(**train)
+    if data is not None:
+        config = on_parquet(config, **data)
     if dropout is not None:
         config = config.model_copy(
             update={"model": config.model.model_copy(update={"dropout": dropout})}
@@ -62,7 +68,7 @@ def main(log: Path, directory: Path, train: dict[str, object]) -> None:
     places = Places(data=log, models=directory / "models", runs=directory / "runs")
     with joined("cpu") as team:
         found = learn(config, reader_for(config), places, quiet(), team=team)
-        if team.leads:
+        if found is not None:
             digest = hashlib.sha256()
             for weight in found.ranker.state_dict().values():
                 digest.update(weight.contiguous().numpy().tobytes())

@@ -9,8 +9,8 @@ import pytest
 from tests.training.tiny import quiet, tiny_config, write_log
 from training.config.run import RunConfig
 from training.data.errors import DataError
+from training.learn import Places, learn
 from training.reading import reader_for
-from training.run import Places, learn
 
 
 def _said(config: RunConfig, directory: Path) -> str:

@@ -12,9 +12,10 @@ from service.contract.repository import Repository
 from service.scoring.package import load_package
 from tests.training.tiny import quiet, tiny_config
 from training.config.file import parse_config, to_document
+from training.learn import Places, learn, predict_heads
 from training.publish import publish
 from training.reading import reader_for
-from training.run import Places, finish, learn, predict_heads
+from training.run import finish
 
 
 def _watch(name, **watch):

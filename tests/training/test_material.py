@@ -9,38 +9,30 @@ import polars as pl
 import pytest
 import torch
 
-from tests.training.tiny import LAST, quiet, tiny_config, write_log
+from tests.training.tiny import LAST, on_parquet, quiet, tiny_config
 from training.config.run import RunConfig
+from training.data.columns import WHOLE, Stripe
 from training.data.errors import DataError
 from training.data.log import Log
 from training.data.reader import TableReader
 from training.data.readers import reader_of
+from training.dataset import Dataset
+from training.learn import Places, learn
 from training.material import Part, material_of
 from training.reading import reader_for
-from training.run import Places, learn
-from training.team import ALONE
+from training.team import ALONE, Team
 
 PIECE = 100
 
 
 def config(rows_at_once: int | None = None, **train: object) -> RunConfig:
     """The tiny run without history, on Parquet files."""
-    found = tiny_config(**train)
-    assert found.columns is not None
-    columns = found.columns.model_copy(update={"files": ("log-*.parquet",)})
-    data = found.data.model_copy(update={"rows_at_once": rows_at_once})
-    return found.model_copy(update={"columns": columns, "data": data, "history": None})
+    return on_parquet(tiny_config(**train), rows_at_once=rows_at_once)
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three Parquet files of 500 rows, and the side tables."""
-    place = write_log(tmp_path_factory.mktemp("parquet"))
-    log = pl.read_csv(place / "log.csv")
-    for number, part in enumerate(log.iter_slices(500)):
-        part.write_parquet(place / f"log-{number}.parquet", row_group_size=180)
-    (place / "log.csv").unlink()
-    return place
+@pytest.fixture
+def directory(parquet_log: Path) -> Path:
+    return parquet_log
 
 
 def part_of(run: RunConfig, directory: Path, shards: Path) -> Part:
@@ -55,11 +47,12 @@ def test_rows_on_disk_are_those_in_memory_with_the_same_schema(
     disk = part_of(config(PIECE), directory, tmp_path)
     assert disk.schema == memory.schema
     assert disk.days == memory.days
-    assert disk.data.inputs.keys() == memory.data.inputs.keys()
-    for name, block in memory.data.inputs.items():
-        assert torch.equal(disk.data.inputs[name], block)
-    assert torch.equal(disk.data.labels, memory.data.labels)
-    assert torch.equal(disk.data.spaces, memory.data.spaces)
+    mapped, held = (part.data.thinned(len(memory.data)) for part in (disk, memory))
+    assert mapped.inputs.keys() == held.inputs.keys()
+    for name, block in held.inputs.items():
+        assert torch.equal(mapped.inputs[name], block)
+    assert torch.equal(mapped.labels, held.labels)
+    assert torch.equal(mapped.spaces, held.spaces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +62,8 @@ class Counting(TableReader):
     alive: list[weakref.ref[Log]] = field(default_factory=list)
     peaks: list[int] = field(default_factory=list)
 
-    def pieces(self, directory: Path) -> Iterator[Log]:
-        for log in super().pieces(directory):
+    def pieces(self, directory: Path, stripe: Stripe = WHOLE) -> Iterator[Log]:
+        for log in super().pieces(directory, stripe):
             self.alive.append(weakref.ref(log))
             self.peaks.append(sum(found.rows for ref in self.alive if (found := ref()) is not None))
             yield log
@@ -115,8 +108,9 @@ def test_serving_records_are_the_same_without_holding_the_log(directory: Path) -
     assert [list(side) for side in pieces] == [list(side) for side in whole]
 
 
+@pytest.mark.parametrize("stripes", [1, 3])
 def test_a_broken_cell_is_named_by_its_file_and_the_row_there(
-    directory: Path, tmp_path: Path
+    directory: Path, tmp_path: Path, stripes: int
 ) -> None:
     for path in directory.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -124,8 +118,9 @@ def test_a_broken_cell_is_named_by_its_file_and_the_row_there(
     frame = pl.read_parquet(second)
     at = pl.int_range(pl.len()) == 333
     frame.with_columns(pl.when(at).then(2).otherwise("click").alias("click")).write_parquet(second)
+    run = on_parquet(tiny_config(), rows_at_once=PIECE, stripes=stripes)
     with pytest.raises(DataError, match=r"log-1.parquet, column 'click', row 333\)$"):
-        part_of(config(PIECE), tmp_path, tmp_path / "shards")
+        part_of(run, tmp_path, tmp_path / "shards")
 
 
 def test_a_constant_label_is_refused_before_a_step(directory: Path, tmp_path: Path) -> None:
@@ -155,3 +150,33 @@ def test_what_cannot_be_streamed_is_refused(directory: Path, tmp_path: Path) -> 
         (tmp_path / name).write_bytes((directory / name).read_bytes())
     with pytest.raises(DataError, match=r"log-0.parquet cannot be read in pieces, as Parquet can"):
         part_of(run, tmp_path, tmp_path / "shards")
+
+
+def test_stripes_have_every_row_once_and_the_same_schema(directory: Path, tmp_path: Path) -> None:
+    memory = part_of(config(), directory, tmp_path)
+    run = on_parquet(tiny_config(), rows_at_once=PIECE, stripes=3)
+    disk = part_of(run, directory, tmp_path)
+    assert disk.schema == memory.schema
+    assert disk.days == memory.days
+    mapped, held = (part.data.thinned(len(memory.data)) for part in (disk, memory))
+    assert sorted(map(tuple, _numbers(mapped))) == sorted(map(tuple, _numbers(held)))
+
+
+def _numbers(data: Dataset) -> list[list[float]]:
+    blocks = [*data.inputs.values(), data.labels, data.spaces]
+    return torch.cat([block.double() for block in blocks], dim=1).tolist()
+
+
+def test_stripes_that_nobody_or_nothing_fills_are_refused(directory: Path, tmp_path: Path) -> None:
+    many = on_parquet(tiny_config(), rows_at_once=PIECE, stripes=8)
+    with pytest.raises(
+        DataError,
+        match=r"8 stripes: only 6 have rows of the training days 20260101:20260104; write the log"
+        r" with smaller row groups, or ask for fewer stripes or processes",
+    ):
+        part_of(many, directory, tmp_path)
+    one = on_parquet(tiny_config(), rows_at_once=PIECE, stripes=1)
+    with pytest.raises(
+        DataError, match=r"\[data\] stripes = 1 for 2 processes: each of them reads"
+    ):
+        material_of(one, reader_for(one), directory, tmp_path, Team(size=2))

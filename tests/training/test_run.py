@@ -6,8 +6,9 @@ from service.contract.repository import Repository
 from service.scoring.package import load_package
 from tests.training.tiny import FIRST, LAST, quiet, tiny_config
 from training.checkpoint import CheckpointError
+from training.learn import Places, learn
 from training.reading import reader_for
-from training.run import Places, learn, run
+from training.run import run
 
 
 @pytest.fixture(scope="module")

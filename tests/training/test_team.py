@@ -67,3 +67,31 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, tiny_log: Path) -> 
     assert (alone["processes"], together["processes"]) == (1, 2)
     assert together["metrics"] == pytest.approx(alone["metrics"], abs=2e-5)
     assert [p.name for p in (two / "runs" / "tiny").glob("*.safetensors")] == ["search.safetensors"]
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_learn_from_their_own_stripes_what_one_learns_from_all(
+    tmp_path: Path, parquet_log: Path
+) -> None:
+    train = {"epochs": 2, "minibatch": 125, "dropout": 0.0, "refit": True}
+    found = {}
+    for name, data, launcher in (
+        ("memory", {}, None),
+        ("one", {"rows_at_once": 100, "stripes": 3}, None),
+        ("two", {"rows_at_once": 100, "stripes": 3}, processes.torchrun(2)),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        processes.finish(processes.command(parquet_log, place, data, **train), launcher)
+        found[name] = processes.learned(place)
+    one, two = found["one"], found["two"]
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=2e-5)
+    assert found["memory"]["metrics"] != pytest.approx(one["metrics"], abs=2e-5), "another order"
+    encoded = [
+        sorted((tmp_path / name / "runs" / "tiny" / "shards").rglob("*.bin"))
+        for name in ("one", "two")
+    ]
+    assert [path.name for path in encoded[0]] == [path.name for path in encoded[1]]
+    for ours, theirs in zip(*encoded, strict=True):
+        assert ours.read_bytes() == theirs.read_bytes()

@@ -3,6 +3,7 @@
 from io import StringIO
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from training.config.file import parse_config
@@ -42,6 +43,28 @@ def tiny_config(**train: object) -> RunConfig:
         name="tiny",
         source="tests",
     )
+
+
+def on_parquet(found: RunConfig, **data: object) -> RunConfig:
+    """A run without history, on Parquet files.
+
+    Args:
+        data: keys of [data].
+    """
+    assert found.columns is not None
+    columns = found.columns.model_copy(update={"files": ("log-*.parquet",)})
+    changed = found.data.model_copy(update=data)
+    return found.model_copy(update={"columns": columns, "data": changed, "history": None})
+
+
+def write_parquet(directory: Path) -> Path:
+    """The same log as `write_log`, as three Parquet files of 500 rows."""
+    place = write_log(directory)
+    log = pl.read_csv(place / "log.csv")
+    for number, part in enumerate(log.iter_slices(500)):
+        part.write_parquet(place / f"log-{number}.parquet", row_group_size=180)
+    (place / "log.csv").unlink()
+    return place
 
 
 def write_log(directory: Path) -> Path:

@@ -1,6 +1,8 @@
 """Any CSV or Parquet log through a [columns] mapping: its files, and who, what and when."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,24 @@ def load(directory: Path, mapping: ColumnsConfig) -> Tables:
     )
 
 
-def load_pieces(directory: Path, *, mapping: ColumnsConfig, rows: int) -> Iterator[Tables]:
-    """The same log, at most `rows` rows of it at a time; the side tables stay in memory.
+@dataclass(frozen=True)
+class Stripe:
+    """Some row groups of a log: every row group is in one of `of` stripes."""
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Stripe()
+
+
+def load_pieces(
+    directory: Path, stripe: Stripe = WHOLE, *, mapping: ColumnsConfig, rows: int
+) -> Iterator[Tables]:
+    """The same log or a stripe of it, at most `rows` rows at a time; side tables stay in memory.
+
+    Row groups are dealt in their order, each to the stripe that has the fewest rows so far; those
+    of other stripes are not read.
 
     Raises:
         DataError: as `load` does, or a log file that is not Parquet.
@@ -42,14 +60,38 @@ def load_pieces(directory: Path, *, mapping: ColumnsConfig, rows: int) -> Iterat
     users = _side(directory, mapping.users, mapping.user)
     items = _side(directory, mapping.items, mapping.item)
     files = tuple((path.name, _parquet(path).metadata.num_rows) for path in paths)
-    skipped = 0
+    dealt, skipped = [0] * stripe.of, 0
     for path in paths:
-        for batch in _parquet(path).iter_batches(batch_size=rows):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            log = with_keys(Table(Source(files, skipped), frame), mapping)
-            skipped += len(frame)
-            yield Tables(log, users, items)
+        file = _parquet(path)
+        for length, groups in _runs(file, stripe, dealt):
+            began = skipped
+            for batch in file.iter_batches(rows, groups) if groups else ():
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                log = with_keys(Table(Source(files, began), frame), mapping)
+                began += len(frame)
+                yield Tables(log, users, items)
+            skipped += length
+
+
+def _runs(
+    file: pq.ParquetFile, stripe: Stripe, dealt: list[int]
+) -> Iterator[tuple[int, list[int]]]:
+    """Neighbouring row groups that are all in the stripe or all not in it: their rows, and their
+    numbers where they are.
+
+    Args:
+        dealt: rows of every stripe so far; added to.
+    """
+    lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    mine = []
+    for length in lengths:
+        least = dealt.index(min(dealt))
+        dealt[least] += length
+        mine.append(least == stripe.number)
+    for inside, run in groupby(range(len(lengths)), key=mine.__getitem__):
+        groups = list(run)
+        yield sum(lengths[group] for group in groups), groups if inside else []
 
 
 def _parquet(path: Path) -> pq.ParquetFile:

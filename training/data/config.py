@@ -34,6 +34,9 @@ class DataConfig(_Strict):
     # columns: hold so many rows at once, and keep the encoded training rows on disk. For logs
     # larger than memory: Parquet, history as columns; the validation days are held as a whole.
     rows_at_once: Annotated[int, Field(ge=1)] | None = None
+    # With rows_at_once: deal the row groups of the log to so many stripes. Every process reads its
+    # own, and every minibatch has rows of all. None: one a process.
+    stripes: Annotated[int, Field(ge=1)] | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -44,6 +47,8 @@ class DataConfig(_Strict):
                 f"train days {self.train} reach into the validation days {self.validate_}:"
                 " split by time, the validation days last"
             )
+        if self.stripes is not None and self.rows_at_once is None:
+            raise ValueError(f"stripes = {self.stripes} needs rows_at_once: memory holds all rows")
         return self
 
     @property

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.contract.features import SIDES, FeatureSchema, Side
 from training.data import recent, records
 from training.data.assemble import Assembled, assemble, raw_column
+from training.data.columns import WHOLE, Stripe
 from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
 from training.data.days import Days
 from training.data.errors import DataError
@@ -29,7 +30,8 @@ class TableReader:
     mapping: ColumnsConfig
     history: HistoryConfig
     chosen: FeaturesConfig
-    load_pieces: Callable[[Path], Iterator[Tables]] | None = None  # of a log larger than memory
+    # Of a log larger than memory, or of a stripe of it.
+    load_pieces: Callable[..., Iterator[Tables]] | None = None
 
     def read(self, directory: Path, days: Days | None = None) -> Log:
         if self.load_pieces is None:
@@ -39,10 +41,10 @@ class TableReader:
         first = next(pieces)
         return Log.of_pieces([first, *(log for log in pieces if log.rows)])
 
-    def pieces(self, directory: Path) -> Iterator[Log]:
-        """The same impressions, `rows_at_once` of them at a time."""
+    def pieces(self, directory: Path, stripe: Stripe = WHOLE) -> Iterator[Log]:
+        """The same impressions or a stripe of them, `rows_at_once` of them at a time."""
         assert self.load_pieces is not None, "the configuration names rows_at_once"
-        for tables in self.load_pieces(directory):
+        for tables in self.load_pieces(directory, stripe):
             yield log_of(assemble(tables, self.mapping), self.history, self.chosen)
 
     def features(self, log: Log) -> FeatureSchema:

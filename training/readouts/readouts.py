@@ -28,6 +28,11 @@ class Readouts(nn.Module):
     def __getitem__(self, task: str) -> nn.Module:
         return self.each[self.names.index(task)]
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The inputs that readouts take a side from."""
+        return tuple(sorted({one.block for one in self.each if one.reads_inputs}))
+
     def fit(
         self,
         tasks: Sequence[Task],

@@ -15,11 +15,12 @@ from training.dataset import Dataset
 from training.evaluate import Evaluation, slices_of
 from training.loop import Watcher
 from training.objective import Objective
+from training.portions import TrainingRows
 from training.rankers.ranker import Ranker
 from training.report import history
 from training.report.build import report_of, write_report
 from training.report.document import Inside
-from training.report.inside import gradient_conflicts, utilisation
+from training.report.inside import MINIBATCHES, gradient_conflicts, utilisation
 from training.report.tensorboard import tensorboard_watchers
 from training.scores import head_metrics
 
@@ -38,7 +39,7 @@ def measure(
     ranker: Ranker,
     predictions: Mapping[str, NDArray[np.float32]],
     *,
-    data: Dataset,
+    data: TrainingRows,
     validation: Log,
     held_out: Dataset,
 ) -> Measured:
@@ -56,7 +57,7 @@ def measure(
     conflicts = gradient_conflicts(
         ranker,
         Objective(config.tasks, ranker.logit_names, ranker.readouts),
-        data,
+        data.thinned(MINIBATCHES * config.train.minibatch),
         minibatch=config.train.minibatch,
         seed=config.train.seed,
     )

@@ -17,10 +17,10 @@ from training.config.run import RunConfig
 from training.data.days import Days
 from training.data.log import Log, Reader, Record
 from training.dataset import Dataset, build_dataset
+from training.learn import Places, learn, predict_heads
 from training.peers.peer import Rows, peer_of
 from training.publish import git_commit
 from training.reading import reader_for
-from training.run import Places, learn, predict_heads
 from training.scores import head_metrics, log_slices
 from training.study.plan import Study, Trial
 

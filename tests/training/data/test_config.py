@@ -29,6 +29,13 @@ def test_validation_days_lie_after_training_days() -> None:
         DataConfig.model_validate({"reader": "columns", "train": "1:5", "validate": "5:6"})
 
 
+def test_stripes_are_of_a_log_that_is_not_held_in_memory() -> None:
+    document = {"reader": "columns", "train": "1:5", "validate": "6", "stripes": 2}
+    with pytest.raises(ValidationError, match="stripes = 2 needs rows_at_once"):
+        DataConfig.model_validate(document)
+    assert DataConfig.model_validate(document | {"rows_at_once": 10}).stripes == 2
+
+
 def test_days_are_given_as_ranges() -> None:
     config = DataConfig.model_validate({"reader": "columns", "train": ":5", "validate": "6"})
     assert (config.train_days.last, config.validate_days.first, config.validate_days.last) == (
