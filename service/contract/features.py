@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.contract.words import WordTable
+
 Side = Literal["user", "context", "item", "cross"]
 SIDES: tuple[Side, ...] = get_args(Side)
 
@@ -219,6 +221,15 @@ class FeatureSchema(_Strict):
             if isinstance(f, IdFeature) and f.shares is not None:
                 own[f.name] = own[f.shares]
         return own
+
+    @cached_property
+    def item_words(self) -> WordTable:
+        """The vocabularies of short words of categorical item features: requests have many items.
+
+        Loading a package makes it: the first request must not wait for that.
+        """
+        items = [f.name for f in self.id_features("item") if isinstance(f, Categorical)]
+        return WordTable.of({name: self.vocabularies[name] for name in items})
 
     @cached_property
     def raw_names(self) -> dict[Side, frozenset[str]]:

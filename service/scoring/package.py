@@ -99,6 +99,7 @@ def load_package(
     loaded = LoadedModel(manifest, golden, graphs, variant)
     _check_tables(loaded)
     _replay(loaded, tolerance)
+    _ = loaded.schema.item_words  # made now: the first request must not wait for it
     return loaded
 
 

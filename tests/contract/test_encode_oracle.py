@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.contract.encode import Column, Counts, encode_request, encode_side, look_up, numbers
 from service.contract.errors import EncodeError
-from service.contract.features import Lookup
+from service.contract.features import Categorical, FeatureSchema, Lookup
 from tests.contract import slow_encode
 from tests.contract.schemas import FULL
 
@@ -80,6 +80,36 @@ def test_item_columns(
     same(
         said(lambda counts: encode_side(FULL, "item", raw, ROWS, counts)),
         said(lambda counts: slow_encode.encode_side(FULL, "item", raw, ROWS, counts)),
+    )
+
+
+SEVERAL = FeatureSchema(
+    features=(
+        Categorical(name="short", side="item", vocabulary=("a", "b", "0", "12345678", "")),
+        Categorical(name="same", side="item", shares="short", default="b"),
+        Categorical(name="other", side="item", vocabulary=("b", "a", "712"), default="zz"),
+        Categorical(name="long", side="item", vocabulary=("a", "123456789")),
+        Categorical(name="hashed", side="item", hash_buckets=7),
+    )
+)
+strings = st.one_of(words, words, st.text(max_size=3), st.sampled_from(["12345678", "123456789"]))
+nearly_strings = st.one_of(strings, strings, strings, strings, categories, st.just("a\0b"))
+string_columns = st.one_of(
+    columns(strings),
+    columns(strings),
+    columns(strings).map(lambda column: column and np.array(column, object)),
+    columns(strings).map(lambda column: column and np.array(column)),
+    columns(nearly_strings),
+)
+
+
+@settings(max_examples=300)
+@given(st.fixed_dictionaries({feature.name: string_columns for feature in SEVERAL}))
+def test_several_columns_of_strings(given_columns: dict[str, Column | None]) -> None:
+    raw: dict[str, Column] = {n: c for n, c in given_columns.items() if c is not None}
+    same(
+        said(lambda counts: encode_side(SEVERAL, "item", raw, ROWS, counts)),
+        said(lambda counts: slow_encode.encode_side(SEVERAL, "item", raw, ROWS, counts)),
     )
 
 

@@ -1,10 +1,11 @@
 """Columns of categories, sets and sequences -> int32 ids; 0 is out of vocabulary, or nothing.
 
-Whole columns go through one dictionary pass each; only what that does not find is looked at alone.
+Columns of short strings are found all at once, other whole columns by a dictionary pass each; only
+what that does not find is looked at alone.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat
 from typing import Any
@@ -14,11 +15,13 @@ import numpy as np
 from service.contract.encode.columns import Array, Column, Columns, Counts, column_of, text_of
 from service.contract.errors import EncodeError
 from service.contract.features import Categorical, FeatureSchema, Side
+from service.contract.words import WordTable, words_of
 
 Vocabulary = dict[str, int] | int  # value -> id, or a number of hash buckets
 
 _NOT_FOUND = -1  # a marker while encoding; never leaves this file
 _LISTS = {list, tuple, type(None)}
+_MOST_AT_ONCE = 1 << 16  # rows whose strings are joined, which for a whole log takes much memory
 
 
 def encode_ids(
@@ -28,18 +31,51 @@ def encode_ids(
     if rows == 1:
         return _one_row(schema, side, columns, counts)
     ids = np.zeros((rows, schema.ids_width(side)), np.int32)
+    table = schema.item_words if side == "item" and rows <= _MOST_AT_ONCE else None
+    joined: dict[int, tuple[Categorical, str]] = {}  # by place in the block
     at = 0
     for feature in schema.id_features(side):
         column = column_of(columns, feature.name, rows)
         vocabulary = schema.vocabularies[feature.name]
         if isinstance(feature, Categorical):
-            ids[:, at] = _categories(feature, vocabulary, column, rows, counts)
+            known = table is not None and feature.name in table
+            if known and (text := _joined(column)) is not None:
+                joined[at] = feature, text
+            else:
+                ids[:, at] = _categories(feature, vocabulary, column, rows, counts)
         elif column is None:
             counts.defaulted[feature.name] += rows
         else:
             _fill_lists(ids[:, at : at + feature.ids], feature.name, vocabulary, column, counts)
         at += feature.ids
+    if table is not None and joined:
+        _fill_joined(ids, table, joined, counts)
     return ids
+
+
+def _joined(column: Column | None) -> str | None:
+    """The strings of a column, with NUL between them; None if a value is no string, or has NUL."""
+    if column is None:
+        return None
+    try:
+        text = "\0".join(column)
+    except TypeError:
+        return None
+    return text if text.count("\0") == len(column) - 1 else None
+
+
+def _fill_joined(
+    ids: Array, table: WordTable, joined: Mapping[int, tuple[Categorical, str]], counts: Counts
+) -> None:
+    """Write the ids of whole columns into the block."""
+    names = [feature.name for feature, _ in joined.values()]
+    words = words_of([text for _, text in joined.values()])
+    found = table.find(names, words).reshape(len(names), len(ids))
+    ids[:, list(joined)] = found.T
+    if not found.all():
+        for name, missing in zip(names, (found == 0).sum(axis=1).tolist(), strict=True):
+            if missing:
+                counts.out_of_vocabulary[name] += missing
 
 
 def _one_row(schema: FeatureSchema, side: Side, columns: Columns, counts: Counts) -> Array:
