@@ -62,6 +62,7 @@ def assignment_routes(scenes: Scenes, served: Served) -> APIRouter:
     async def experiments(request: Request) -> Response:
         """The experiments of a scene, and whether this replica served their arms as planned.
 
+        Every replica counts and checks what it served itself; `replica` is the one that answers.
         Requests are counted all, units in a sample that is uniform and bounded (`one_in`). Forced
         users and callers' own assignments are left out.
         """
@@ -72,7 +73,8 @@ def assignment_routes(scenes: Scenes, served: Served) -> APIRouter:
             for layer, slots in zip(snapshot.plan.layers, snapshot.layers, strict=True)
             for experiment in layer.experiments
         ]
-        return json_reply({"scene": snapshot.scene, "plan": snapshot.version, "experiments": found})
+        about = {"scene": snapshot.scene, "plan": snapshot.version, "replica": scenes.replica}
+        return json_reply({**about, "experiments": found})
 
     return router
 

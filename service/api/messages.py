@@ -336,6 +336,7 @@ class ExperimentsReply(BaseModel):
 
     scene: str
     plan: int
+    replica: str = Field(description="whose counts these are: each has its own")
     experiments: list[ServedExperiment]
 
 

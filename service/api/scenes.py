@@ -14,6 +14,11 @@ class Scenes:
     def __init__(self, loader: PlanLoader) -> None:
         self._loader = loader
 
+    @property
+    def replica(self) -> str:
+        """The name of this process among those that share the store."""
+        return self._loader.replica
+
     def longest_deadline_ms(self) -> float:
         """The largest default deadline of the live scenes; 0 without one."""
         live = map(self._loader.snapshot, self._loader.scenes())

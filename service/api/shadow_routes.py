@@ -38,7 +38,12 @@ class Canaries:
 
     def shadow(self, snapshot: Snapshot) -> dict[str, Any]:
         """The shadow of a scene, and how its rankings differ from the answers so far."""
-        about = {"scene": snapshot.scene, "plan": snapshot.version, "shadow": None}
+        about = {
+            "scene": snapshot.scene,
+            "plan": snapshot.version,
+            "replica": self.scenes.replica,
+            "shadow": None,
+        }
         if (shadow := snapshot.plan.shadow) is None:
             return about
         tally = self.shadowing.tally(snapshot)
@@ -61,6 +66,7 @@ class Canaries:
         return {
             "scene": snapshot.scene,
             "plan": snapshot.version,
+            "replica": self.scenes.replica,
             "guardrails": None if limits is None else limits.model_dump(),
             "arms": [
                 {

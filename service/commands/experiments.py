@@ -60,7 +60,10 @@ def assign(
 
 
 def experiments(scene: Scene, url: Url = URL) -> None:
-    """List the experiments of a scene; leave with 1 where arms are not served as planned."""
+    """List the experiments of a scene; leave with 1 where arms are not served as planned.
+
+    Each replica counts and checks its own traffic: ask each, or sum finerank_served_total.
+    """
     answer = _get(url, "/v1/experiments", {"scene": scene})
     table = Table("layer", "experiment", "traffic", "arm", box=None)
     for heading in ("planned", "requests", "units", "expected"):
@@ -81,6 +84,10 @@ def experiments(scene: Scene, url: Url = URL) -> None:
                 verdict if place == 0 else "",
             )
     console.out.print(table)
+    if answer["experiments"]:
+        _line(
+            f"counted by {answer['replica']} alone, since it has served them; others count theirs"
+        )
     if any(found["verdict"] == MISMATCH for found in answer["experiments"]):
         raise typer.Exit(1)
 

@@ -69,7 +69,7 @@ class PlanLoader:
         self.store_problem: str | None = None
         self.synced_at: float | None = None  # monotonic instant of the last whole poll
         self.repository = repository
-        self.key = key
+        self.key, self.replica = key, replica
         self.shelf = Shelf(redis, key)
         self.compiling = Compiling()
         self._redis, self._reader = redis, PackageReader(repository)

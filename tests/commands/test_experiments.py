@@ -54,6 +54,7 @@ def test_experiments_lists_arms_and_fails_on_a_mismatch(service, finerank):
     assert "vcr-up" in told
     assert "50.00%" in told
     assert "as planned" in told
+    assert f"counted by {service.runtime.settings.replica} alone" in told
     users = (f"v{n}" for n in range(300))
     for user in users:
         if bucket("fusion-1", "vcr-up", user) < 5_000:
