@@ -112,7 +112,8 @@ def fit(
             at.step += 1
             _average(running, train.ema, at.epoch * steps + at.step)
             watcher.step(at.epoch + 1, at.step, steps, sum(portion.counts), losses)
-            if checkpoint is not None and at.step % train.checkpoint_every == 0:
+            # Not after an epoch's last step: its end is saved with what the epoch is worth.
+            if checkpoint and at.step % train.checkpoint_every == 0 and at.step < steps:
                 _save(checkpoint, running, run, team)
         at.epoch, at.step = at.epoch + 1, 0
         score, metrics = team.agreed(judge(running.average) if team.leads else None)
