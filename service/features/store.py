@@ -50,6 +50,8 @@ class Fetched:
         return cls(None, [None] * items)
 
     def read(self) -> Records:
+        if self.user is None and self.items.count(None) == len(self.items):
+            return Records(None, cast("Sequence[None]", self.items))
         user, *items = map(_read, (self.user, *self.items))
         rows = frozenset(row for row, record in enumerate(items) if record is _GARBLED)
         garbled = len(rows) + (user is _GARBLED)

@@ -77,6 +77,12 @@ def test_empty_record_is_a_record() -> None:
     assert Fetched(b"{}", [b"{}"]).read() == Records({}, [{}], garbled=0)
 
 
+def test_what_the_store_does_not_have_is_nobodys_record() -> None:
+    assert Fetched.nothing(2).read() == Records(None, [None, None])
+    assert Fetched(b"{}", [None, None]).read() == Records({}, [None, None])
+    assert Fetched(None, [None, b""]).read() == Records(None, [None, None], 1, frozenset({1}))
+
+
 async def test_refused_connection_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes the port
