@@ -3,7 +3,6 @@
 One cache for each loaded model. Its array is allocated once, memory is used as it fills.
 """
 
-import itertools
 import random
 import threading
 import time
@@ -19,6 +18,7 @@ from service.contract.encode import Array, Column
 from service.contract.features import FeatureSchema, Lookup
 from service.scoring.errors import RunFailed
 from service.scoring.graphs import Part
+from service.scoring.item_index import ABSENT, ItemIndex
 
 # A slot that a request found is not given away while the request may still read it: longer than
 # any deadline (5 s).
@@ -26,7 +26,6 @@ _GUARD_S = 10.0
 _WINDOW = 1024  # least number of slots among which the longest unused are given away
 _TTL_SPREAD = 0.2  # items kept together do not all expire together
 _RAW_BYTES = 512  # allowance for an item's raw values, where lookups need them
-_ABSENT = -1
 
 Raw = tuple[Any, ...]  # of one item: the values of `ItemCache.raw_names`
 
@@ -117,7 +116,7 @@ class ItemCache:
         self._used_at = np.zeros(self.slots)
         self._expires_at = np.zeros(self.slots)
         self._writes = np.zeros(self.slots, np.int64)
-        self._slot_of: dict[str, dict[str, int]] = {}  # scene -> id -> slot
+        self._index = ItemIndex(self.slots)
         self._hand = 0
         self._leases: WeakSet[Lease] = WeakSet()
         self._lock = threading.Lock()
@@ -130,22 +129,20 @@ class ItemCache:
     def ids(self, scene: str) -> list[str]:
         """The ids that are kept, some of them perhaps too old."""
         with self._lock:
-            return list(self._slot_of.get(scene, ()))
+            return [owner[1] for owner in self._owner if owner and owner[0] == scene]
 
     def look_up(self, scene: str, ids: Sequence[str]) -> Lease:
         """Find items; what is found can be taken for as long as a request may last."""
         now = self._clock()
         with self._lock:
-            kept = self._slot_of.get(scene, {})
-            found = map(kept.get, ids, itertools.repeat(_ABSENT))
-            slots = np.fromiter(found, np.int64, len(ids))
-            if not kept:
-                lease = Lease(scene, ids, slots, slots, np.arange(len(ids)))
-            else:
-                slots[self._expires_at[slots] <= now] = _ABSENT
-                missing = np.flatnonzero(slots == _ABSENT)
-                self._used_at[slots if not len(missing) else slots[slots != _ABSENT]] = now
-                lease = Lease(scene, ids, slots, self._writes[slots], missing)
+            slots = self._index.find(scene, ids)
+            writes = slots
+            if self._owner:
+                slots[self._expires_at.take(slots) <= now] = ABSENT
+                writes = self._writes.take(slots)
+            missing = np.flatnonzero(slots == ABSENT)
+            self._used_at[slots if not len(missing) else slots[slots != ABSENT]] = now
+            lease = Lease(scene, ids, slots, writes, missing)
             self._leases.add(lease)
         return lease
 
@@ -186,7 +183,7 @@ class ItemCache:
         if not self.raw_names:
             return {}
         nothing = (None,) * len(self.raw_names)
-        found = [nothing if slot == _ABSENT else self._raw[slot] for slot in lease.slots.tolist()]
+        found = [nothing if slot == ABSENT else self._raw[slot] for slot in lease.slots.tolist()]
         self._check(lease)
         columns: dict[str, Column] = {}
         for at, name in enumerate(self.raw_names):
@@ -236,24 +233,24 @@ class ItemCache:
         columns = [items.raw[name] for name in self.raw_names]
         ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
         with self._lock:
-            kept = self._slot_of.setdefault(lease.scene, {})
             self._expires_at[slots] = self._clock() + ttl_s
+            ids: list[str] = []
+            put: list[int] = []
             for slot, row in zip(slots.tolist(), chosen.tolist(), strict=True):
                 id_ = lease.ids[lease.missing[row]]
                 if lease.all_changed or id_ in lease.changed:
                     continue
-                self._release(kept.get(id_))
-                kept[id_] = slot
+                ids.append(id_)
+                put.append(slot)
                 self._owner[slot] = (lease.scene, id_)
                 self._raw[slot] = tuple(column[row] for column in columns)
+            self._release(self._index.put(lease.scene, ids, np.array(put, np.int64)))
 
     def forget(self, scene: str, ids: Iterable[str]) -> None:
         """These items changed."""
         changed = set(ids)
         with self._lock:
-            kept = self._slot_of.get(scene, {})
-            for id_ in changed & kept.keys():
-                self._release(kept.pop(id_))
+            self._release(self._index.drop(scene, list(changed)))
             for lease in self._leases:
                 if lease.scene == scene:
                     lease.changed |= changed
@@ -261,14 +258,14 @@ class ItemCache:
     def forget_all(self) -> None:
         """Any item may have changed."""
         with self._lock:
-            self._slot_of.clear()
+            self._index.clear()
             self._owner = [None] * len(self._owner)
             for lease in self._leases:
                 lease.all_changed = True
 
     def _check(self, lease: Lease) -> None:
-        now = self._writes[lease.slots]  # of the missing: of the last slot, whatever that is
-        if not ((now == lease.writes) | (lease.slots == _ABSENT)).all():
+        now = self._writes.take(lease.slots)  # of the missing: of the last slot, whatever that is
+        if not ((now == lease.writes) | (lease.slots == ABSENT)).all():
             raise RunFailed("an item left the cache while its request was being ranked")
 
     def _room(self, count: int) -> NDArray[np.int64]:
@@ -285,17 +282,17 @@ class ItemCache:
             self._hand = int(self._hand + size) % self.slots
             idle = window[self._used_at[window] < now - _GUARD_S]
             longest = idle[np.argsort(self._used_at[idle], kind="stable")[: count - new]]
-            for slot in longest.tolist():
-                if (owner := self._owner[slot]) is not None:
-                    del self._slot_of[owner[0]][owner[1]]
-                    self._release(slot)
+            owners = [self._owner[slot] for slot in longest.tolist()]
+            for scene in {owner[0] for owner in owners if owner}:
+                ids = [owner[1] for owner in owners if owner and owner[0] == scene]
+                self._release(self._index.drop(scene, ids))
             self._used_at[longest] = now
             found = np.concatenate([found, longest])
         self._writes[found] += 1
         return found
 
-    def _release(self, slot: int | None) -> None:
-        if slot is not None:
+    def _release(self, slots: NDArray[np.int64]) -> None:
+        for slot in slots.tolist():
             self._owner[slot] = None  # what it holds stays for those who found it before
 
 
