@@ -26,7 +26,7 @@ def said_plainly() -> Iterator[None]:
         if (err.name or "").partition(".")[0] not in _TRAIN_EXTRA:
             raise
         typer.echo(
-            f'error: this command needs {err.name}; install it with pip install ".[cpu,train]"',
+            f"error: this command needs {err.name}; install it with ./install cpu,train",
             err=True,
         )
         raise typer.Exit(1) from err

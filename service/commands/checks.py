@@ -34,7 +34,7 @@ class Finding:
 def _python(_: Settings) -> Iterator[Finding]:
     yield Finding("python", sys.version.split()[0])
     missing = [name for name in _SPEED if importlib.util.find_spec(name) is None]
-    remedy = 'pip install "uvicorn[standard]" "redis[hiredis]"' if missing else ""
+    remedy = "./install cpu brings them" if missing else ""
     found = f"without {', '.join(missing)}" if missing else f"with {', '.join(_SPEED)}"
     yield Finding("event loop and parsers", found, remedy, stops=False)
 

@@ -135,9 +135,7 @@ def _open_parquet(path: Path, id_column: str) -> RecordFile:
     try:
         import pyarrow.parquet as parquet
     except ImportError as err:
-        raise LoadError(
-            f'{path}: reading Parquet needs pyarrow; run pip install pyarrow (or ".[train]")'
-        ) from err
+        raise LoadError(f"{path}: reading Parquet needs pyarrow: ./install cpu,log") from err
     try:
         file = parquet.ParquetFile(path)
     except Exception as err:  # pyarrow's errors share no base class of their own

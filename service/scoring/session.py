@@ -175,8 +175,7 @@ def check_installed(distributions: Iterable[str]) -> None:
     if len(found) > 1:
         raise RuntimeProblem(
             f"{' and '.join(found)} are both installed and overwrite each other's files;"
-            f' run `pip uninstall {" ".join(found)}`, then install one: pip install ".[cpu]"'
-            ' or pip install ".[gpu]"'
+            " remove .venv, then ./install cpu or ./install gpu"
         )
 
 
@@ -192,8 +191,7 @@ def _runtime() -> ModuleType:
         import onnxruntime
     except ImportError as err:
         raise RuntimeProblem(
-            'ONNX Runtime is not installed; run pip install ".[cpu]"'
-            ' (or ".[gpu]" on a CUDA machine)'
+            "ONNX Runtime is not installed: ./install cpu (or gpu, on a CUDA machine)"
         ) from err
     if hasattr(onnxruntime, "preload_dlls") and _is_installed("onnxruntime-gpu"):
         onnxruntime.preload_dlls()

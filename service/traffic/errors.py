@@ -9,4 +9,4 @@ class NoParquet(TrafficError):
     """pyarrow is not installed; the base of serving does without it."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f'{what} needs pyarrow: pip install ".[log]"')
+        super().__init__(f"{what} needs pyarrow: ./install cpu,log")

@@ -223,8 +223,7 @@ def test_two_builds_of_the_runtime_are_refused() -> None:
         check_installed(["numpy", "onnxruntime", "onnxruntime-gpu"])
     assert str(caught.value) == (
         "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files;"
-        " run `pip uninstall onnxruntime onnxruntime-gpu`, then install one:"
-        ' pip install ".[cpu]" or pip install ".[gpu]"'
+        " remove .venv, then ./install cpu or ./install gpu"
     )
 
 

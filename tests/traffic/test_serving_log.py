@@ -150,7 +150,7 @@ def test_without_pyarrow_the_log_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "service.traffic.shelves", None)
     with pytest.raises(
-        NoParquet, match=r'the serving log in .*log needs pyarrow: pip install "\.\[log\]"'
+        NoParquet, match=r"the serving log in .*log needs pyarrow: \./install cpu,log"
     ):
         open_log(
             tmp_path / "log",

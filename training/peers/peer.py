@@ -62,6 +62,6 @@ def peer_of(name: str) -> Peer:
     try:
         train: Any = import_module(f"training.peers.{_PEERS[name]}").train
     except ModuleNotFoundError as err:
-        raise PeerMissing(f'{name} needs {err.name}: pip install ".[peers]"') from err
+        raise PeerMissing(f"{name} needs {err.name}: ./install cpu,train,peers") from err
     peer: Peer = train
     return peer

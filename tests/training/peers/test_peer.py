@@ -13,7 +13,7 @@ def test_a_missing_library_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(PeerMissing) as error:
         peer_of("lightgbm")
-    assert str(error.value) == 'lightgbm needs lightgbm: pip install ".[peers]"'
+    assert str(error.value) == "lightgbm needs lightgbm: ./install cpu,train,peers"
 
 
 def test_tasks_are_the_heads_with_labels_and_their_columns():
