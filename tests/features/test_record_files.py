@@ -134,5 +134,5 @@ def test_parquet_without_pyarrow_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(LoadError, match="reading Parquet needs pyarrow: ./install cpu,log"):
+    with pytest.raises(LoadError, match=r"reading Parquet needs pyarrow: \./install cpu,log"):
         open_records(write(tmp_path / "x.parquet", ""))
