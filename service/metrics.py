@@ -5,7 +5,7 @@ unknown feature names, ids) never becomes a label.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -35,193 +35,176 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self.requests = Counter(
-            "finerank_requests", "Rank requests answered", ["scene", "status"], registry=registry
-        )
-        self.request_seconds = Histogram(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.requests = counter("finerank_requests", "Rank requests answered", ["scene", "status"])
+        self.request_seconds = histogram(
             "finerank_request_seconds",
             "Whole rank requests, first byte to answer",
             ["scene"],
             buckets=_LATENCY_S,
-            registry=registry,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = histogram(
             "finerank_stage_seconds",
             "Stages of a rank request",
             ["stage"],
             buckets=_LATENCY_S,
-            registry=registry,
         )
-        self.candidates = Histogram(
+        self.candidates = histogram(
             "finerank_candidates",
             "Candidates of a rank request",
             ["scene"],
             buckets=_CANDIDATES,
-            registry=registry,
         )
-        self.defaulted = Counter(
+        self.defaulted = counter(
             "finerank_features_defaulted",
             "Raw values absent everywhere, replaced by the declared default",
             ["scene", "feature"],
-            registry=registry,
         )
-        self.item_lookups = Counter(
+        self.item_lookups = counter(
             "finerank_item_cache_lookups",
             "Candidates looked up in the item cache; what it has is not defaulted or counted anew",
             ["scene", "result"],
-            registry=registry,
         )
-        self.item_bytes = Gauge(
+        self.item_bytes = gauge(
             "finerank_item_cache_bytes",
             "Memory of the item cache in use",
             ["model"],
-            registry=registry,
         )
-        self.out_of_vocabulary = Counter(
+        self.out_of_vocabulary = counter(
             "finerank_features_out_of_vocabulary",
             "Raw values outside their feature's vocabulary",
             ["scene", "feature"],
-            registry=registry,
         )
-        self.unknown_features = Counter(
+        self.unknown_features = counter(
             "finerank_features_unknown",
             "Feature names in requests that the model does not have",
             ["scene"],
-            registry=registry,
         )
-        self.degraded = Counter(
+        self.degraded = counter(
             "finerank_degraded",
             "Answers that gave something up, by reason",
             ["scene", "reason"],
-            registry=registry,
         )
-        self.refused = Counter(
+        self.refused = counter(
             "finerank_refused",
             "Rank requests answered 503, by reason: overload, or why nothing was scored",
             ["reason"],
-            registry=registry,
         )
-        self.in_progress = Gauge(
+        self.in_progress = gauge(
             "finerank_requests_in_progress",
             "Rank requests let in and not done, work that nobody waits for included",
-            registry=registry,
         )
-        self.backlog_seconds = Gauge(
+        self.backlog_seconds = gauge(
             "finerank_backlog_seconds",
             "Predicted work of the requests in progress, per inference thread",
-            registry=registry,
         )
-        self.predicted_seconds = Gauge(
+        self.predicted_seconds = gauge(
             "finerank_predicted_seconds",
             "What scoring 500 candidates is expected to take, as learned from the requests",
             ["model"],
-            registry=registry,
         )
-        self.invalid_scores = Counter(
+        self.invalid_scores = counter(
             "finerank_invalid_scores",
             "Candidates for which the formula gave no finite score",
             ["scene", "formula"],
-            registry=registry,
         )
-        self.served = Counter(
+        self.served = counter(
             "finerank_served",
             "Rank requests answered in an arm of an experiment",
             ["scene", "layer", "arm"],
-            registry=registry,
         )
-        self.sample_ratio_p = Gauge(
+        self.sample_ratio_p = gauge(
             "finerank_sample_ratio_p_value",
             "Chance that arms served so far from plan are as planned; below 0.001 is a mismatch",
             ["scene", "layer", "experiment"],
-            registry=registry,
         )
-        self.plan_version = Gauge(
-            "finerank_plan_version", "Plan version that ranks now", ["scene"], registry=registry
-        )
-        self.plan_refused = Gauge(
+        self.plan_version = gauge("finerank_plan_version", "Plan version that ranks now", ["scene"])
+        self.plan_refused = gauge(
             "finerank_plan_refused",
             "1 while the live plan of the scene cannot be used here; /healthz says why",
             ["scene"],
-            registry=registry,
         )
-        self.plan_writes = Counter(
+        self.plan_writes = counter(
             "finerank_plan_writes",
             "Plans published over HTTP",
             ["scene", "action"],
-            registry=registry,
         )
-        self.shadow_requests = Counter(
+        self.shadow_requests = counter(
             "finerank_shadow_requests",
             "Requests taken for the shadow of a plan, by what became of them: compared; busy or"
             " stopped, because requests needed the threads; failed",
             ["scene", "result"],
-            registry=registry,
         )
-        self.shadow_candidates = Counter(
+        self.shadow_candidates = counter(
             "finerank_shadow_candidates",
             "Candidates scored in shadow",
             ["scene"],
-            registry=registry,
         )
-        self.shadow_invalid = Counter(
+        self.shadow_invalid = counter(
             "finerank_shadow_invalid_scores",
             "Candidates without a finite score in shadow",
             ["scene"],
-            registry=registry,
         )
-        self.shadow_overlap = Histogram(
+        self.shadow_overlap = histogram(
             "finerank_shadow_overlap",
             "Share of the best k candidates that the answer and its shadow have in common",
             ["scene", "k"],
             buckets=_OVERLAPS,
-            registry=registry,
         )
-        self.shadow_tau = Histogram(
+        self.shadow_tau = histogram(
             "finerank_shadow_tau",
             "Kendall's tau-b of the best 50 candidates as served and as in shadow",
             ["scene"],
             buckets=_TAUS,
-            registry=registry,
         )
-        self.guardrail_stops = Counter(
+        self.guardrail_stops = counter(
             "finerank_guardrail_stops",
             "Arms that this replica stopped because they broke a limit of their plan",
             ["scene", "limit"],
-            registry=registry,
         )
-        self.model_loaded = Gauge(
-            "finerank_model_loaded", "1 for each loaded model", ["model"], registry=registry
-        )
-        self.model_refused = Gauge(
+        self.model_loaded = gauge("finerank_model_loaded", "1 for each loaded model", ["model"])
+        self.model_refused = gauge(
             "finerank_model_refused",
             "1 for each model that could not load; /healthz says why",
             ["model"],
-            registry=registry,
         )
-        self.feature_store_errors = Counter(
+        self.feature_store_errors = counter(
             "finerank_feature_store_errors",
             "Requests for which the feature store did not answer in time",
             ["scene"],
-            registry=registry,
         )
-        self.store_up = Gauge(
+        self.store_up = gauge(
             "finerank_plan_store_up",
             "1 while the plan store answers; ranking does not depend on it",
-            registry=registry,
         )
-        self.log_requests = Counter(
+        self.log_requests = counter(
             "finerank_log_requests",
             "Sampled requests by what became of them: written (in a finished file), queue_full, "
             "write_failed",
             ["result"],
-            registry=registry,
         )
-        self.log_waiting = Gauge(
+        self.log_files_removed = counter(
+            "finerank_log_files_removed",
+            "Files of the serving log that were removed, because of their age or the log's size",
+            ["why"],
+        )
+        self.rerank_moved = counter(
+            "finerank_rerank_moved",
+            "Candidates that rules after fusion put elsewhere, by rule",
+            ["scene", "rule"],
+        )
+        self.rerank_unmet = counter(
+            "finerank_rerank_unmet",
+            "Places at which an answer breaks a rule after fusion: it could not be kept",
+            ["scene", "rule"],
+        )
+        self.log_waiting = gauge(
             "finerank_log_waiting_candidates",
             "Candidates of the requests that wait for the serving log",
-            registry=registry,
         )
-        self.threads = Gauge("finerank_inference_threads", "Thread budget", registry=registry)
+        self.threads = gauge("finerank_inference_threads", "Thread budget")
 
         self._child = cache(lambda metric, *labels: metric.labels(*labels))
 

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     recent_requests: Annotated[int, Field(ge=0)] = Field(
         200, description="answered requests a scene keeps in memory for previews of drafts"
     )
+    recent_candidates: Annotated[int, Field(ge=0)] = Field(
+        100_000, description="most candidates of those requests together: some 100 bytes each"
+    )
     log_dir: Path | None = Field(
         None, description="serving log, as Parquet files; needs pyarrow, which [log] installs"
     )
@@ -90,6 +93,12 @@ class Settings(BaseSettings):
     log_rotate_mb: Annotated[int, Field(ge=1)] = Field(64, description="size of a log file")
     log_rotate_s: Annotated[float, Field(gt=0)] = Field(
         300.0, description="longest time until a log file is finished, and can be read"
+    )
+    log_keep_days: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="older log files are removed; absent: they are not"
+    )
+    log_keep_mb: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="size of all log files together; the oldest are removed beyond it"
     )
     log_stream: Annotated[int, Field(ge=0)] = Field(
         0, description="log to the stream finerank:{scene}:log too, about so many entries long"

@@ -9,20 +9,35 @@ from service.errors import TokenMissing, TokenWrong
 _CHALLENGE = {"www-authenticate": 'Bearer realm="finerank"'}
 
 
+def has_token(request: Request, token: str) -> bool:
+    """Whether the request carries `Authorization: Bearer <token>`."""
+    given = _given(request)
+    return given is not None and _is(given, token)
+
+
 def require_token(request: Request, token: str) -> None:
-    """Let the request pass if it carries `Authorization: Bearer <token>`.
+    """Let the request pass if it has the token.
 
     Raises:
         TokenMissing: no such header, or another scheme.
         TokenWrong: another token.
     """
-    scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() != "bearer" or not given.strip():
+    given = _given(request)
+    if given is None:
         raise TokenMissing(
             "send the write token: Authorization: Bearer $FINERANK_TOKEN", headers=_CHALLENGE
         )
-    if not hmac.compare_digest(given.strip().encode(), token.encode()):
+    if not _is(given, token):
         raise TokenWrong(
             "the bearer token is wrong: this service's is what FINERANK_TOKEN said when it started,"
             " or else in the file token of its state directory"
         )
+
+
+def _given(request: Request) -> str | None:
+    scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
+    return given.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _is(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())

@@ -91,7 +91,7 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     app.include_router(rank_docs())
     app.include_router(plan_routes(publisher, parts.token, parts.metrics))
     app.include_router(library_routes(publisher, parts.token))
-    app.include_router(preview_routes(publisher, parts.remembering))
+    app.include_router(preview_routes(publisher, parts.remembering, parts.token))
     promoter = Promoter(parts.loader, parts.pool, parts.rehearse)
     app.include_router(model_routes(promoter, parts.token))
     app.include_router(assignment_routes(scenes, served))

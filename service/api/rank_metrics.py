@@ -33,5 +33,10 @@ def count_ranked(
         child(metrics.degraded, scene, reason).inc()
     if invalid := output.degraded.get(INVALID_SCORE, 0):
         child(metrics.invalid_scores, scene, output.treatment.formula_name).inc(invalid)
+    if output.reranked is not None:
+        for rule, count in output.reranked.moved.items():
+            child(metrics.rerank_moved, scene, rule).inc(count)
+        for rule, count in output.reranked.unmet.items():
+            child(metrics.rerank_unmet, scene, rule).inc(count)
     if FEATURE_STORE in output.degraded:
         child(metrics.feature_store_errors, scene).inc()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from service.api.plan_edit import change_params
+from service.api.shadow_edit import promote_shadow, start_shadow, stop_shadow
 from service.commands.local_token import local_token
 from service.errors import ServiceError
 from service.experiment.freeze import frozen
@@ -74,7 +76,11 @@ class PlanClient:
         return accepted(self._send("POST", "/validate", json=document))
 
     def preview(self, document: Document, last: int) -> Document:
-        return accepted(self._send("POST", "/preview", params={"last": last}, json=document))
+        """With a token of what is in unfinished log files, too."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        query = {"last": last}
+        answer = self._send("POST", "/preview", params=query, json=document, headers=headers)
+        return accepted(answer)
 
     def put(
         self,
@@ -111,11 +117,41 @@ class PlanClient:
     def shadow_report(self) -> Document:
         return accepted(self._send("GET", "/shadow"))
 
-    def shadow(
-        self, method: str, body: Document, author: str, message: str, path: str = ""
+    def start_shadow(self, shadow: Document, author: str, message: str) -> Document:
+        """Score this beside the answers."""
+        return self._shadow(
+            "PUT", "", shadow, lambda plan: start_shadow(plan, shadow), author, message
+        )
+
+    def stop_shadow(self, author: str, message: str) -> Document:
+        return self._shadow("DELETE", "", {}, stop_shadow, author, message)
+
+    def promote_shadow(self, author: str, message: str) -> Document:
+        """Serve what is in shadow."""
+
+        def change(plan: Document) -> Document:
+            shadow = self.shadow_report()["shadow"] or {}
+            return promote_shadow(plan, shadow.get("model"))
+
+        return self._shadow("POST", "/promote", {}, change, author, message)
+
+    def _shadow(
+        self,
+        method: str,
+        path: str,
+        body: Document,
+        change: Callable[[Document], Document],
+        author: str,
+        message: str,
     ) -> Document:
-        """Start (PUT), stop (DELETE) or, under "/promote", serve the shadow."""
-        return self._write(method, f"/shadow{path}", body, {}, author, message)
+        """With a key, over the version that was signed; else over whatever is live."""
+        headers: dict[str, str] = {}
+        if self._key is not None:
+            live = self.get()
+            headers = _if_match(live["version"])
+            with suppress(ServiceError):  # what cannot be changed the service refuses better
+                headers |= self._signed(change(live["plan"]))
+        return self._write(method, f"/shadow{path}", body, headers, author, message)
 
     def _signed(self, document: Document) -> dict[str, str]:
         return {} if self._key is None else {SIGNATURE_HEADER: self._key.sign(document)}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from service.api.remembering import Remembering
 from service.experiment.connection import connect_blocking
@@ -10,6 +11,7 @@ from service.scoring.item_cache import ItemRecords
 from service.settings import Settings
 from service.traffic.recent import RecentRankings
 from service.traffic.record import ItemNote
+from service.traffic.retention import Retention
 from service.traffic.sampling import Sample
 from service.traffic.serving_log import ServingLog, Sink, open_log
 from service.traffic.stream import LogStream
@@ -42,6 +44,7 @@ def remember(settings: Settings, store_url: str, metrics: Metrics) -> Rememberin
             rotate_s=settings.log_rotate_s,
             count=count,
             sinks=sinks,
+            remove_old=_retention(settings, settings.log_dir, metrics),
         )
     elif sinks:
         log = ServingLog(
@@ -54,7 +57,21 @@ def remember(settings: Settings, store_url: str, metrics: Metrics) -> Rememberin
     if log is not None:
         waiting = log
         metrics.log_waiting.set_function(lambda: waiting.waiting)
-    return Remembering(RecentRankings(settings.recent_requests), log, settings.log_dir)
+    recent = RecentRankings(settings.recent_requests, settings.recent_candidates)
+    return Remembering(recent, log, settings.log_dir)
+
+
+def _retention(settings: Settings, directory: Path, metrics: Metrics) -> Callable[[], None] | None:
+    if settings.log_keep_days is None and settings.log_keep_mb is None:
+        return None
+
+    def removed(why: str, files: int) -> None:
+        metrics.log_files_removed.labels(why).inc(files)
+
+    most = None if settings.log_keep_mb is None else settings.log_keep_mb * 1_000_000
+    # What a cache learned as a file began was served for its time to live.
+    items_s = settings.item_cache_ttl_s + 2 * settings.log_rotate_s
+    return Retention(directory, settings.log_keep_days, most, items_s, removed).tidy
 
 
 def item_listener(remembering: Remembering) -> Callable[[str, ItemRecords], None] | None:

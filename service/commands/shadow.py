@@ -7,7 +7,16 @@ from rich.table import Table
 
 from service.commands import console
 from service.commands.plan_client import PlanClient, Refused
-from service.commands.plan_options import URL, Author, Message, Scene, Token, Url, show_findings
+from service.commands.plan_options import (
+    URL,
+    Author,
+    Key,
+    Message,
+    Scene,
+    Token,
+    Url,
+    show_findings,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +41,7 @@ def start(
     ] = None,
     url: Url = URL,
     token: Token = None,
+    key: Key = None,
     author: Author = "",
     message: Message = "",
 ) -> None:
@@ -40,11 +50,11 @@ def start(
     [dim]finerank shadow start feed --model kuairand-ple@challenger[/]
     """
     asked = {"formula": formula, "model": model, "share": share}
-    shadow = {key: value for key, value in asked.items() if value is not None}
+    shadow = {name: value for name, value in asked.items() if value is not None}
     if formula is None and model is None:
         raise console.fail("name a formula, a model, or both: --formula, --model")
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
-        answer = client.shadow("PUT", shadow, author, message or f"shadow {shadow}")
+    with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
+        answer = client.start_shadow(shadow, author, message or f"shadow {shadow}")
     _published(answer)
 
 
@@ -71,13 +81,14 @@ def promote(
     scene: Scene,
     url: Url = URL,
     token: Token = None,
+    key: Key = None,
     author: Author = "",
     message: Message = "",
 ) -> None:
     """Serve what is in shadow: its formula as the default, its model version as the plan's."""
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
+    with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         before = client.get()["plan"]
-        answer = client.shadow("POST", {}, author, message or "promote the shadow", "/promote")
+        answer = client.promote_shadow(author, message or "promote the shadow")
         after = client.get(answer["version"])["plan"]
     for what, old, new in (
         ("default formula", before["default"]["formula"], after["default"]["formula"]),
@@ -92,12 +103,13 @@ def stop(
     scene: Scene,
     url: Url = URL,
     token: Token = None,
+    key: Key = None,
     author: Author = "",
     message: Message = "",
 ) -> None:
     """Score nothing beside the answers any more."""
-    with console.refusals(Refused), PlanClient(url, scene, token) as client:
-        answer = client.shadow("DELETE", {}, author, message or "stop the shadow")
+    with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
+        answer = client.stop_shadow(author, message or "stop the shadow")
     _published(answer)
 
 

@@ -13,28 +13,33 @@ from service.rerank.slots import excess, fill
 def rerank(rules: Rules, given: Given, *, told: bool = False) -> Reranked:
     """Apply the rules to the candidates that have scores; the others follow as they did.
 
-    Without rules, or nothing that breaks one, it is the same order.
+    Without rules, or nothing that breaks one, it is the same order. What moved is counted.
     """
     rows, pinned = given.order[: given.valid], _pinned_rows(rules, given)
     if not len(rows):
         return Reranked(given.order, _unmet(rules, given, rows, pinned))
     notes: dict[int, list[str]] = {}
+    moves: dict[str, int] = {}
     moved = rows
     scores = given.scores[rows]
     if rules.decay:
         moved, scores = _decay(rules, given, rows, scores, notes if told else None)
+        moves["decay"] = _moves(rows, moved)
     if rules.mmr is not None:
         before = moved
         places = by_mmr(rules.mmr, given, moved, scores)
         moved = moved[places]
+        moves["mmr"] = _moves(before, moved)
         if told:
             _note(notes, before, moved, "mmr")
     before = moved
     moved = _fill(rules, given, moved, pinned)
+    moves["slots"] = _moves(before, moved)
     if told:
         _note(notes, before, moved, "caps, fresh or pins")
     unmet = _unmet(rules, given, moved, pinned)
-    return Reranked(np.concatenate([moved, given.order[given.valid :]]), unmet, notes)
+    ranked = np.concatenate([moved, given.order[given.valid :]])
+    return Reranked(ranked, unmet, notes, {rule: count for rule, count in moves.items() if count})
 
 
 def _decay(
@@ -53,6 +58,10 @@ def _decay(
         order = np.argsort(-kept, kind="stable")
         rows, scores = rows[order], kept[order]
     return rows, scores
+
+
+def _moves(before: Rows, after: Rows) -> int:
+    return 0 if after is before else int(np.count_nonzero(before != after))
 
 
 def _note(notes: dict[int, list[str]], before: Rows, after: Rows, rule: str) -> None:

@@ -105,7 +105,8 @@ class Given:
 @dataclass(frozen=True)
 class Reranked:
     """The new order, and how often a rule could not be kept: "caps/0" -> places in excess, "fresh"
-    -> new items lacking, "pins" -> items not where they were pinned.
+    -> new items lacking, "pins" -> items not where they were pinned. `moved`: how many items each
+    rule put elsewhere: "decay", "mmr", "slots" (caps, fresh and pins together).
 
     `notes`: input position -> what moved the item, where somebody asks.
     """
@@ -113,3 +114,4 @@ class Reranked:
     order: NDArray[np.intp]
     unmet: Mapping[str, int]
     notes: Mapping[int, list[str]] = field(default_factory=dict)
+    moved: Mapping[str, int] = field(default_factory=dict)

@@ -34,14 +34,16 @@ class RerankRules(Protocol):
 
 
 class Reranked(Protocol):
-    """The order after those rules; rule -> how often it could not be kept; input position -> what
-    moved that candidate, in explained requests.
+    """The order after those rules; rule -> how often it could not be kept; rule -> how many
+    candidates it moved; input position -> what moved that one, in explained requests.
     """
 
     @property
     def order(self) -> NDArray[np.intp]: ...
     @property
     def unmet(self) -> Mapping[str, int]: ...
+    @property
+    def moved(self) -> Mapping[str, int]: ...
     @property
     def notes(self) -> Mapping[int, list[str]]: ...
 

@@ -23,6 +23,7 @@ WRITTEN, QUEUE_FULL, FAILED = "written", "queue_full", "write_failed"
 
 _PAUSE_S = 0.25  # the thread looks this often: a wake-up by each request would cost more
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 30.0
+_TIDY_S = 60.0  # old files are looked for this often
 _CLOSE_S = 5.0  # a disk that hangs must not keep the process alive
 
 Count = Callable[[str, int], None]  # (what became of them, how many requests)
@@ -62,6 +63,7 @@ class ServingLog:
         most_candidates: of the requests in the queue together.
         count: is told what became of requests.
         sinks: get every entry, too.
+        remove_old: old files, now and then.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class ServingLog:
         most_candidates: int,
         count: Count,
         sinks: Sequence[Sink] = (),
+        remove_old: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._files, self._sample, self._sinks = files, sample, sinks
+        self._remove_old, self._tidy_at = remove_old, clock()
         self._most, self._count, self._clock = most_candidates, count, clock
         self._queue: deque[Entry | ItemNote] = deque()
         self._waiting = 0  # candidates
@@ -150,6 +154,16 @@ class ServingLog:
                 self._rolled.set()
             if closing:
                 return
+            self._tidy()
+
+    def _tidy(self) -> None:
+        if self._remove_old is None or self._clock() < self._tidy_at:
+            return
+        self._tidy_at = self._clock() + _TIDY_S
+        try:
+            self._remove_old()
+        except OSError as err:
+            log.warning("old_log_files_not_removed", reason=str(err))
 
     def _empty(self) -> None:
         """Take what waits, one by one: the interpreter is needed elsewhere in between."""
@@ -203,6 +217,7 @@ def open_log(
     rotate_s: float,
     count: Count,
     sinks: Sequence[Sink] = (),
+    remove_old: Callable[[], None] | None = None,
 ) -> ServingLog:
     """A log of Parquet files in `directory`; not started yet.
 
@@ -214,4 +229,11 @@ def open_log(
     except ImportError as err:
         raise NoParquet(f"the serving log in {directory}") from err
     files = Shelves(directory, Rotation(rotate_bytes, rotate_s, unique))
-    return ServingLog(files, sample, most_candidates=most_candidates, count=count, sinks=sinks)
+    return ServingLog(
+        files,
+        sample,
+        most_candidates=most_candidates,
+        count=count,
+        sinks=sinks,
+        remove_old=remove_old,
+    )

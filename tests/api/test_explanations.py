@@ -117,6 +117,8 @@ def test_rules_after_fusion_move_items_and_say_so(service):
     service.publish(PLAN)
     assert "rerank" not in by_score
     assert told["rerank"] == {"unmet": {}}
+    moved = f'finerank_rerank_moved_total{{rule="slots",scene="feed"}} {len(IDS):.1f}'
+    assert moved in service.client.get("/metrics").text
     assert told["ids"] == [last, *by_score["ids"][:-1]]
     assert sorted(told["scores"]) == sorted(by_score["scores"])
     assert told["explain"][0]["position"] == len(IDS)

@@ -81,6 +81,13 @@ def test_a_sampled_log_holds_the_requests_whose_ids_say_so(models, valkey, store
     assert found == [f"r{n}" for n in (1, 5, 9, 19, 21, 25, 29)]
 
 
+def previewed(service, last, **headers):
+    address = "/v1/plans/feed/preview"
+    answer = service.client.post(address, json=PLAN, params={"last": last}, headers=headers).json()
+    assert answer["unchanged"] == (1 if answer["requests"] else 0)
+    return answer["source"], answer["requests"]
+
+
 def test_a_preview_of_more_than_memory_keeps_reads_the_log(models, valkey, store, tmp_path):
     settings = {"log_dir": tmp_path / "log", "recent_requests": 5}
     with running(models, valkey, tmp_path / "s", **settings) as service:
@@ -88,11 +95,40 @@ def test_a_preview_of_more_than_memory_keeps_reads_the_log(models, valkey, store
         for _ in range(12):
             service.rank(REQUEST)
         for last, source, requests in ((5, "memory", 5), (10, "log", 10), (100, "log", 12)):
-            answer = service.client.post(
-                "/v1/plans/feed/preview", json=PLAN, params={"last": last}
-            ).json()
-            assert (answer["source"], answer["requests"]) == (source, requests)
-            assert answer["unchanged"] == 1
+            assert previewed(service, last, **AUTH) == (source, requests)
+
+
+def test_only_who_has_the_token_can_have_log_files_finished(models, valkey, store, tmp_path):
+    settings = {"log_dir": tmp_path / "log", "recent_requests": 5}
+    with running(models, valkey, tmp_path / "s", **settings) as service:
+        service.publish(PLAN)
+        for _ in range(12):
+            service.rank(REQUEST)
+        assert previewed(service, 100) == ("memory", 5)
+        assert previewed(service, 100, Authorization="Bearer wrong") == ("memory", 5)
+        assert not list((tmp_path / "log").rglob("*.parquet"))
+        assert previewed(service, 100, **AUTH) == ("log", 12)
+        service.rank(REQUEST)
+        assert previewed(service, 100) == ("log", 12)  # what is finished by now
+
+
+def test_old_files_are_removed_and_counted(models, valkey, store, tmp_path):
+    directory = tmp_path / "log" / "feed" / "tiny" / "1"
+    directory.mkdir(parents=True)
+    (directory / "requests-old.parquet").write_bytes(b"x")
+    os.utime(directory / "requests-old.parquet", (0, 0))
+    settings = {"log_dir": tmp_path / "log", "log_keep_days": 1}
+    with running(models, valkey, tmp_path / "s", **settings) as service:
+        service.publish(PLAN)
+        service.rank(REQUEST)
+        assert service.runtime.parts.remembering.log.finish_files(20)
+        line = 'finerank_log_files_removed_total{why="age"} 1.0'
+        until = time.monotonic() + 20
+        while line not in service.client.get("/metrics").text:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        (left,) = directory.glob("requests-*.parquet")
+        assert left.name != "requests-old.parquet"
 
 
 def limited():

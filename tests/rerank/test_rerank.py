@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given as given_by
@@ -147,3 +149,13 @@ def test_notes_say_what_moved_an_item():
     notes = rerank(rules, given([10, 9, 1], author=[1, 1, 2]), told=True).notes
     assert notes[1] == ["decay by author: 9 -> 4.5", "caps, fresh or pins: place 2 -> 3"]
     assert notes[2] == ["caps, fresh or pins: place 3 -> 1"]
+
+
+@LIMITS
+@given_by(cases())
+def test_what_slots_move_is_counted_where_nothing_else_moves_anything(case):
+    rules, candidates = case
+    rules = replace(rules, decay=(), mmr=None)
+    found = rerank(rules, candidates)
+    elsewhere = int((found.order != candidates.order).sum())
+    assert found.moved == ({"slots": elsewhere} if elsewhere else {})
