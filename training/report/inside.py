@@ -12,7 +12,7 @@ from training.objective import Objective
 from training.rankers.ranker import Ranker
 from training.report.document import Conflict, Mixture
 
-MINIBATCHES = 6  # each costs a backward pass a task
+MINIBATCHES = 3  # each costs a backward pass a task, which is nearly all of the time
 ROWS = 20_000  # whose mixtures are averaged
 _Where = tuple[str, tuple[str, str]]  # part, tasks
 _OF_ONE_TASK = {
@@ -110,27 +110,31 @@ def _cosines(
         for name, loss in losses.items()
         if loss.requires_grad
     }
-    found = {}
-    for one, other in combinations(gradients, 2):
-        pairs = zip(gradients[one], gradients[other], strict=True)
-        for part, weights in parts.items():
-            cosine = _cosine(list(islice(pairs, len(weights))))
-            if cosine is not None:
-                found[part, (one, other)] = cosine
+    by_weight = zip(*gradients.values(), strict=True)
+    names, found = list(gradients), {}
+    for part, weights in parts.items():
+        products = map(_products, islice(by_weight, len(weights)))
+        inner, square = sum(products, torch.zeros(2, len(names), len(names), dtype=torch.float64))
+        lengths = (square * square.T).sqrt()
+        for one, other in combinations(range(len(names)), 2):
+            if lengths[one, other] > 0:
+                cosine = (inner[one, other] / lengths[one, other]).item()
+                found[part, (names[one], names[other])] = cosine
     return found
 
 
-def _cosine(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> float | None:
-    """Over the elements that both gradients reach; None where there is none."""
-    inner = torch.zeros(3, dtype=torch.float64)  # a.b, a.a, b.b
-    for a, b in pairs:
-        if a is not None and b is not None:
-            both = (a != 0) & (b != 0)
-            a, b = a[both].double().cpu(), b[both].double().cpu()
-            inner += torch.stack([a @ b, a @ a, b @ b])
-    if not (inner[1] > 0 and inner[2] > 0):
-        return None
-    return (inner[0] / (inner[1] * inner[2]).sqrt()).item()
+def _products(gradients: Sequence[Tensor | None]) -> Tensor:
+    """Of T tasks' gradients of one tensor: (2, T, T) of a . b, and of a . a where b is not 0."""
+    there = [at for at, one in enumerate(gradients) if one is not None]
+    products = torch.zeros(2, len(gradients), len(gradients), dtype=torch.float64)
+    if not there:
+        return products
+    rows = torch.stack([gradients[at].flatten() for at in there])
+    rows = rows[:, rows.any(0)].cpu().double()  # of a table, what the minibatch touched
+    at = torch.tensor(there)
+    products[0, at[:, None], at] = rows @ rows.T
+    products[1, at[:, None], at] = rows.square() @ (rows != 0).double().T
+    return products
 
 
 def _conflict(part: str, tasks: tuple[str, str], cosines: Tensor) -> Conflict:
