@@ -5,9 +5,24 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+_ANY_WIDTH = 100_000
+
+
+def show(table: Table, *, markup: bool = True) -> None:
+    """Print a table; nothing is cut. What has no terminal's width is as wide as it needs to be."""
+    for column in table.columns:
+        column.overflow = "fold"
+    if not out.is_terminal:
+        options = out.options.update(max_width=_ANY_WIDTH, markup=markup)
+        table.width = Measurement.get(out, options, table).maximum
+    out.print(table, markup=markup)
 
 
 def fail(sentence: str) -> typer.Exit:

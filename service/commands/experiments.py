@@ -83,7 +83,7 @@ def experiments(scene: Scene, url: Url = URL) -> None:
                 f"{arm['expected']:g}",
                 verdict if place == 0 else "",
             )
-    console.out.print(table)
+    console.show(table)
     if answer["experiments"]:
         _line(
             f"counted by {answer['replica']} alone, since it has served them; others count theirs"

@@ -111,7 +111,7 @@ def _show_items(items: list[Answer], named: list[str], top: int) -> None:
         table = Table("term", "value", _CONTRIBUTION[told["mode"]], box=None, pad_edge=False)
         for term in told["terms"]:
             table.add_row(term["text"], _number(term["value"]), _number(term["contribution"]))
-        console.out.print(table, markup=False)
+        console.show(table, markup=False)
         heads = {**told["heads"], **told["attributes"]}
         _line(", ".join(f"{name} = {_number(value)}" for name, value in heads.items()))
         if told["note"]:
@@ -135,7 +135,7 @@ def _show_comparison(answer: Answer) -> None:
             *(_number(term[side]) for side in ("above", "below", "gap")),
             share,
         )
-    console.out.print(table, markup=False)
+    console.show(table, markup=False)
     if found["note"]:
         _line(found["note"])
     for flip in found["flips"]:

@@ -62,7 +62,7 @@ def list_models(
                 manifest.created_at,
             )
     if table.row_count:
-        console.out.print(table)
+        console.show(table)
     else:
         console.out.print(f"no models in {repository.root}")
 
@@ -127,7 +127,7 @@ def _list_served(url: str) -> None:
                 " ".join(version["scenes"]),
                 version.get("reason", ""),
             )
-    console.out.print(table)
+    console.show(table)
 
 
 def check(

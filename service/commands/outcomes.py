@@ -85,7 +85,7 @@ def _show_arms(found: "Sequence[Arm]") -> None:
         mean = f"{arm.mean.value:.4g} ± {arm.mean.half_width:.2g}"
         counts = f"{arm.mean.requests:,}", f"{arm.mean.users:,}"
         table.add_row(arm.layer, arm.arm, arm.outcome, *counts, mean, apart, lift)
-    console.out.print(table)
+    console.show(table)
 
 
 def _show_worth(
@@ -103,7 +103,7 @@ def _show_worth(
     for one in worth(batches, names, draft_of(snapshot), read, first):
         rows = "" if one.snips is None else f"{one.snips.effective_rows:,.0f}"
         table.add_row(one.outcome, one.policy, _shown(one.snips), _shown(one.doubly_robust), rows)
-    console.out.print(table)
+    console.show(table)
 
 
 def _shown(estimate: Estimate | None) -> str:

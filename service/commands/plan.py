@@ -126,4 +126,4 @@ def history(
         live = " *" if entry["version"] == page["live"] else ""
         row = (f"{entry['version']}{live}", *(entry[k] for k in ("published_at", "author")))
         table.add_row(*map(str, row), str(entry["message"]))
-    console.out.print(table)
+    console.show(table)

@@ -69,7 +69,7 @@ def _show_means(report: Report) -> None:
             cells += [f"{found['served']:.4g}", f"{found['draft']:.4g}"]
             cells.append(f"{found['delta']:+.3g}{share}")
         table.add_row(name, *cells)
-    console.out.print(table)
+    console.show(table)
 
 
 def _show_lengths(lengths: list[dict[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def _show_lengths(lengths: list[dict[str, Any]]) -> None:
     for one in lengths:
         below = "and longer" if one["below_s"] is None else f"to {one['below_s']:g} s"
         table.add_row(f"{one['from_s']:g} s {below}", f"{one['served']:.1%}", f"{one['draft']:.1%}")
-    console.out.print(table)
+    console.show(table)
 
 
 def _show_movers(movers: dict[str, list[dict[str, Any]]]) -> None:
@@ -96,7 +96,7 @@ def _show_movers(movers: dict[str, list[dict[str, Any]]]) -> None:
                 f"{item['mean_place_draft']:.1f}",
             )
     if table.row_count:
-        console.out.print(table)
+        console.show(table)
 
 
 def _instant(seconds: float) -> str:

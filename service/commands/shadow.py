@@ -73,7 +73,7 @@ def status(scene: Scene, url: Url = URL) -> None:
     table.add_row("requests", ", ".join(f"{n} {what}" for what, n in results.items()) or "none")
     for name in ("overlap@1", "overlap@10", "overlap@50", "tau", "invalid_share"):
         table.add_row(name, "-" if answer[name] is None else f"{answer[name]:.4f}")
-    console.out.print(table)
+    console.show(table)
     console.out.print("a difference of order, not of outcomes")
 
 
