@@ -1,7 +1,7 @@
 """JSON -> one checked rank request, whichever of the two forms it came in. Knows no scenes."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -70,7 +70,7 @@ def validated(model: type[M], document: Any) -> M:
     except ValidationError as err:
         # A misspelt key first: it explains the missing one.
         errors = sorted(err.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-        faults = [_fault(model, document, dict(e)) for e in errors[:_MOST_FAULTS]]
+        faults = _merged(_fault(model, document, dict(e)) for e in errors[:_MOST_FAULTS])
         first = faults[0]
         raise InvalidRequest(
             f"{first.pointer or 'the body'}: {first.detail}", faults=faults
@@ -185,9 +185,24 @@ def _fault(model: type[BaseModel], document: Any, error: Mapping[str, Any]) -> F
     elif error["type"].endswith(("_type", "_instance")):
         wanted = _WANTED.get(error["type"], error["msg"])
         detail = f"must be {wanted}, not {_json_type(value)}"
+    elif error["type"] in _BOUNDS:
+        bound = _BOUNDS[error["type"]].format(**error["ctx"])
+        detail = f"must be {bound}, not {str(value)[:40]}"
     else:
         detail = f"{error['msg']}, not {str(value)[:40]!r}"
     return Fault(detail, pointer(*place))
+
+
+def _merged(faults: Iterable[Fault]) -> list[Fault]:
+    """One fault a place: a value that may be of several types has one for each."""
+    found: dict[str | None, Fault] = {}
+    for fault in faults:
+        before = found.setdefault(fault.pointer, fault)
+        wanted, _, got = fault.detail.removeprefix(_MUST_BE).rpartition(", not ")
+        first, _, same = before.detail.rpartition(", not ")
+        if before is not fault and got == same and before.detail.startswith(_MUST_BE):
+            found[fault.pointer] = Fault(f"{first} or {wanted}, not {got}", fault.pointer)
+    return list(found.values())
 
 
 def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[int | str, ...]:
@@ -205,6 +220,15 @@ def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[i
         steps.append(step)
     return (*steps, loc[-1]) if missing else tuple(steps)
 
+
+_MUST_BE = "must be "
+
+_BOUNDS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
 
 _WANTED = {
     "string_type": "a string",

@@ -10,7 +10,8 @@ from service.errors import EtagMismatch, EtagMissing, Fault, MalformedHeader
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _VERSION = re.compile(r"v([1-9][0-9]{0,17})")
 _HINT = (
-    'send If-Match: "v<version>" (the ETag of GET), or If-None-Match: * for a scene without plan'
+    'send If-Match: "v<version>", quotes included (the ETag of GET), If-Match: * for whatever is'
+    " live, or If-None-Match: * for a scene without plan"
 )
 
 

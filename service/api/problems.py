@@ -63,11 +63,17 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """The framework's own refusals: no such route, wrong method."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    asked = f"{request.method} {request.url.path}"
+    allowed = (error.headers or {}).get("allow")
+    details = {
+        HTTPStatus.NOT_FOUND: f"{asked}: there is no such route; /openapi.json lists them",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{asked}: this route takes {allowed}",
+    }
     document = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": f"{request.method} {request.url.path}: {error.detail}",
+        "detail": details.get(status, f"{asked}: {error.detail}"),
         "instance": request.url.path,
     }
     return Response(

@@ -346,3 +346,10 @@ def test_rollback_from_a_scenes_first_plan_names_it_also_when_it_came_back(servi
     answer = service.client.post(path, headers=AUTH)
     assert answer.status_code == 404
     assert answer.json()["detail"] == "scene 'young': version 3 replaced none; name a version"
+
+
+def test_a_param_of_the_wrong_type_is_named_once(service):
+    headers = {**AUTH, "If-Match": "*"}
+    answer = service.client.patch(URL, json={"params": {"b": "1.6"}}, headers=headers).json()
+    assert answer["detail"] == "/params/b: must be a number or an object, not a string"
+    assert [fault["pointer"] for fault in answer["errors"]] == ["/params/b"]

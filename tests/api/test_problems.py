@@ -58,6 +58,12 @@ def test_a_missing_route_is_a_problem_document(client):
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
-        "detail": "GET /nowhere: Not Found",
+        "detail": "GET /nowhere: there is no such route; /openapi.json lists them",
         "instance": "/nowhere",
     }
+
+
+def test_a_wrong_method_is_told_the_right_one(client):
+    answer = client.delete("/broken")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.json()["detail"] == "DELETE /broken: this route takes GET"
