@@ -185,11 +185,8 @@ def _fault(model: type[BaseModel], document: Any, error: Mapping[str, Any]) -> F
     elif error["type"].endswith(("_type", "_instance")):
         wanted = _WANTED.get(error["type"], error["msg"])
         detail = f"must be {wanted}, not {_json_type(value)}"
-    elif error["type"] in _BOUNDS:
-        bound = _BOUNDS[error["type"]].format(**error["ctx"])
-        detail = f"must be {bound}, not {str(value)[:40]}"
     else:
-        detail = f"{error['msg']}, not {str(value)[:40]!r}"
+        detail = f"{error['msg'].replace('Input should', 'must')}, not {repr(value)[:40]}"
     return Fault(detail, pointer(*place))
 
 
@@ -222,13 +219,6 @@ def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[i
 
 
 _MUST_BE = "must be "
-
-_BOUNDS = {
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-}
 
 _WANTED = {
     "string_type": "a string",

@@ -5,6 +5,7 @@ from http import HTTPStatus
 import orjson
 import structlog
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -64,7 +65,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     asked = f"{request.method} {request.url.path}"
-    allowed = (error.headers or {}).get("allow")
+    allowed = Headers(error.headers).get("allow")
     details = {
         HTTPStatus.NOT_FOUND: f"{asked}: there is no such route; /openapi.json lists them",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{asked}: this route takes {allowed}",

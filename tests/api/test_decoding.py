@@ -79,7 +79,7 @@ def test_null_is_absent():
         ({"items": {}}, "/items", "must be a list, not an object"),
         ({"candidates": []}, "/candidates", "must be an object, not a list"),
         ({"candidates": {}}, "/candidates/ids", "'ids' is missing"),
-        ({"items": [], "limit": 0}, "/limit", "must be at least 1, not 0"),
+        ({"items": [], "limit": 0}, "/limit", "must be greater than or equal to 1, not 0"),
         ({"items": [], "bucket": 10_000}, "/bucket", "must be less than 10000, not 10000"),
         ({"items": [], "bucket": "x"}, "/bucket", "must be an integer or an object, not a string"),
         ({"items": [], "limit": 1.0}, "/limit", "must be an integer, not a number"),
