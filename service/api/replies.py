@@ -48,7 +48,7 @@ def rank_reply(
             request, body.ids, snapshot, output, output.explained
         )
     ids = list(map(body.ids.__getitem__, output.order.tolist()))
-    scores = np.where(output.valid, output.scores, np.nan)[output.order]
+    scores = output.scores[output.order]  # NaN, which is written as null, where invalid
     heads = {}
     if request.heads:
         heads = {n: v[output.order].astype(np.float64) for n, v in output.heads.items()}

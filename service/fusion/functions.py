@@ -77,6 +77,13 @@ def divide(x: Value, y: Value) -> Value:
     return _carry(np.divide(x, y), y)
 
 
+def _power(x: Value, y: Value) -> Value:
+    raised = np.power(x, y)
+    if isinstance(y, float) and 0 < y < math.inf:  # keeps what is not finite
+        return raised
+    return _carry(raised, x, y)
+
+
 def _comparison(compare: np.ufunc) -> Callable[..., Value]:
     return lambda x, y: _carry(compare(x, y).astype(np.float64), x, y)
 
@@ -190,7 +197,7 @@ FUNCTIONS: dict[str, Function] = {
     "-": Function(np.subtract, "a - b", 2, 2),
     "*": Function(np.multiply, "a * b", 2, 2),
     "/": Function(divide, "a / b", 2, 2),
-    "^": Function(_carrying(np.power), "a ^ b", 2, 2),
+    "^": Function(_power, "a ^ b", 2, 2),
     "-x": Function(np.negative, "-a", 1, 1),
     "<": Function(_comparison(np.less), "a < b", 2, 2, returns=Kind.BOOLEAN),
     "<=": Function(_comparison(np.less_equal), "a <= b", 2, 2, returns=Kind.BOOLEAN),

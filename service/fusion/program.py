@@ -84,18 +84,28 @@ class Program:
         """
         slots = self._inputs(columns, scalars, rows)
         steps = self.steps if all_steps else self.steps[: self.scored]
-        members = np.ones(rows, dtype=np.bool_)
         with np.errstate(all="ignore"):
-            for _ in range(ROUNDS):
-                slots[MEMBERS] = cast(Value, members)  # the one slot that holds no numbers
-                for step in steps:
-                    slots[step.out] = step.call(*[slots[i] for i in step.inputs])
-                values = per_candidate(slots[self.score], rows)
-                valid = np.isfinite(values) & members
-                if not self.across or np.array_equal(valid, members):
-                    break
-                members = valid
+            if not self.across:
+                values, valid = self._score(slots, steps, rows)
+            else:
+                members = np.ones(rows, dtype=np.bool_)
+                for _ in range(ROUNDS):
+                    slots[MEMBERS] = cast(Value, members)  # the one slot that holds no numbers
+                    values, valid = self._score(slots, steps, rows)
+                    valid &= members
+                    if np.array_equal(valid, members):
+                        break
+                    members = valid
         return slots, Scores(np.where(valid, values, np.nan), valid)
+
+    def _score(
+        self, slots: list[Value], steps: Sequence[Step], rows: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Scores, and which are finite; fills the slots."""
+        for step in steps:
+            slots[step.out] = step.call(*[slots[i] for i in step.inputs])
+        values = per_candidate(slots[self.score], rows)
+        return values, np.isfinite(values)
 
     def _inputs(self, columns: Columns, scalars: Mapping[str, float], rows: int) -> list[Value]:
         slots: list[Value] = list(self.constants)  # type: ignore[arg-type]  # filled below

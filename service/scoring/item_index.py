@@ -55,15 +55,14 @@ class ItemIndex:
             cells = np.where(known, cells, buckets * _WIDTH + other)
             _, now = np.unique(cells, return_index=True)  # of several for one cell, one at a time
             taken = cells[now]
-            lost.append(self._slots.take(taken))
+            had = self._slots.take(taken)
+            lost.append(had[had != ABSENT])
             self._hashes.put(taken, hashes[now])
             self._slots.put(taken, slots[now])
             later = np.ones(len(hashes), bool)
             later[now] = False
             hashes, slots = hashes[later], slots[later]
-        before: Slots = np.concatenate(lost or [slots])
-        before = before[before != ABSENT]
-        return before
+        return np.concatenate(lost or [slots])
 
     def drop(self, scene: str, ids: Sequence[str]) -> Slots:
         """Forget items; the slots they had."""

@@ -14,7 +14,7 @@ from service.fusion import order
 from service.scoring.errors import RunStopped
 from service.scoring.explaining import Explaining, explain
 from service.scoring.package import LoadedModel
-from service.scoring.prepared import Kept, infer, prepare
+from service.scoring.prepared import Kept, infer, item_categories, prepare
 from service.scoring.ranking import Evidence, Explained, RankInput, Reranked, Treatment
 from service.scoring.reranking import Reranker, apply_rules
 from service.scoring.session import Stop
@@ -74,12 +74,13 @@ def score(
         columns: dict[str, Floats] = {**heads, **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
         ranked = order(scores)
-    reranked = None
+    reranked: Reranked | None = None
+    categories: Mapping[str, NDArray[np.integer]] = {}
     if reranker is not None and treatment.rerank is not None:
         with stages.timed("rerank"):
-            reranked = apply_rules(
-                reranker, treatment.rerank, request, model, prepared, kept, scores, ranked
-            )
+            rules = treatment.rerank
+            categories = item_categories(model.schema, prepared, kept, rules.categories)
+            reranked = apply_rules(reranker, rules, request, prepared, categories, scores, ranked)
     explained = None
     if explaining is not None:
         with stages.timed("explain"):
@@ -88,7 +89,7 @@ def score(
             )
     return Scored(
         heads=heads,
-        scores=np.where(scores.valid, scores.values, np.nan),
+        scores=scores.values,
         valid=scores.valid,
         order=ranked if reranked is None else reranked.order,
         counts=prepared.counts,
@@ -104,5 +105,6 @@ def score(
             blocks=prepared.blocks,
             fetched=fetched,
             versions=prepared.versions,
+            categories=categories,
         ),
     )
