@@ -124,6 +124,7 @@ def history(
     table = Table("version", "published", "author", "message", box=None)
     for entry in entries:
         live = " *" if entry["version"] == page["live"] else ""
-        row = (f"{entry['version']}{live}", *(entry[k] for k in ("published_at", "author")))
-        table.add_row(*map(str, row), str(entry["message"]))
+        who = str(entry["author"] or "nobody")
+        version, at = f"{entry['version']}{live}", str(entry["published_at"])
+        table.add_row(version, at, who, str(entry["message"]))
     console.show(table)

@@ -1,5 +1,6 @@
 """A client of `/v1/plans/{scene}` and what is written in the same way; refusals are sentences."""
 
+import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -171,7 +172,7 @@ class PlanClient:
             method,
             path,
             json=body,
-            params={"author": author, "message": message},
+            params={"author": author or _login(), "message": message},
             headers={"Authorization": f"Bearer {self._token}", **headers},
         )
         return accepted(answer)
@@ -183,6 +184,14 @@ class PlanClient:
             raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
         except ValueError as error:  # a number that JSON does not have
             raise Refused(f"the document cannot be sent: {error}") from error
+
+
+def _login() -> str:
+    """The name of who is logged in; "" where the system knows none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _if_match(version: int) -> dict[str, str]:
@@ -222,9 +231,14 @@ def accepted(answer: httpx.Response) -> Document:
     if not isinstance(body, dict) or "detail" not in body:
         raise Refused(f"{answer.request.url} answered {answer.status_code}, not finerank's way")
     lines = [f"{body.get('title')}: {body['detail']}"]
-    for fault in body.get("errors", []):
+    for fault in (faults := body.get("errors", [])):
         place = fault.get("pointer") or fault.get("header") or "/"
-        lines.append(f"  {place}: {fault['detail']}")
+        if len(faults) == 1 and fault["detail"] in body["detail"]:  # said already
+            if place not in body["detail"]:
+                lines = [f"{body.get('title')}: {place}: {body['detail']}"]
+        else:
+            label = "warning " if fault.get("severity") == "warning" else ""
+            lines.append(f"  {label}{place}: {fault['detail']}")
         lines += [f"    {line}" for line in fault.get("caret", "").splitlines()]
     if "changes" in body:
         who = f"{body['author'] or 'somebody'} published version {body['version']}"

@@ -1,10 +1,13 @@
 """`finerank plan …` against a real service."""
 
 import copy
+import getpass
 import json
 
+import httpx
 import pytest
 
+from service.commands.plan_client import Refused, accepted
 from tests.api.running import PLAN
 from tests.commands.conftest import Command
 
@@ -186,3 +189,30 @@ def test_a_formula_turns_into_text_and_back(finerank, file, tmp_path):
     assert "formula 'base' says more than a structured form can" in said
     said = finerank("plan", "form", path, "--formula", "bse", status=1).stderr
     assert "there is no formula 'bse'" in said
+
+
+def test_a_refusal_says_the_only_mistake_once_with_its_place(finerank):
+    said = finerank("plan", "set", "feed", "bb=1", status=1).stderr.strip()
+    what = "no formula has a param 'bb'; did you mean 'b'?"
+    assert said == f"error: The request breaks a rule of its form: /params/bb: {what}"
+    said = finerank("plan", "set", "feed", "b=99", status=1).stderr
+    assert said.count("param 'b' is 99, outside its bounds [0, 5]") == 1
+
+
+def test_what_only_warns_is_called_a_warning_below_an_error():
+    faults = [
+        {"pointer": "/a", "detail": "is wrong", "severity": "error"},
+        {"pointer": "/b", "detail": "is doubtful", "severity": "warning"},
+    ]
+    problem = {"title": "No", "detail": "/a: is wrong (2 findings)", "errors": faults}
+    with pytest.raises(Refused) as refused:
+        accepted(httpx.Response(422, json=problem))
+    assert str(refused.value).splitlines()[1:] == ["  /a: is wrong", "  warning /b: is doubtful"]
+
+
+def test_history_names_the_login_or_nobody(finerank, service):
+    Command(**finerank.environment | {"USER": ""})("plan", "set", "feed", "b=1.3")
+    assert live(service)["author"] == getpass.getuser()
+    service.publish(PLAN)
+    newest = finerank("plan", "history", "feed", "--limit", "1").stdout
+    assert "nobody" in newest
