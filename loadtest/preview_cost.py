@@ -36,6 +36,7 @@ class _Draft:
     """Everybody gets one formula."""
 
     formula_name = "draft"
+    rerank = None
 
     def __init__(self, text: str) -> None:
         self.formula = _formula(text)

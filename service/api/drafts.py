@@ -1,11 +1,17 @@
 """Preview a draft plan: what of it each answered request would have got."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.experiment.snapshot import Snapshot
+from service.fusion import Scores, order
+from service.rerank.rerank import rerank
+from service.rerank.rules import Given
 from service.traffic.batch import Asked, Batch, ItemNames
 from service.traffic.drafted import Draft, Treatment
 from service.traffic.preview import Preview
@@ -27,6 +33,20 @@ def draft_of(snapshot: Snapshot) -> Draft:
     return treatment
 
 
+def reorder(
+    rules: Any,
+    ids: Sequence[str],
+    scores: NDArray[np.float64],
+    categories: Mapping[str, NDArray[np.integer]],
+    attributes: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.intp]:
+    """The order of candidates under rules after fusion; those without a score (NaN) come last."""
+    valid = ~np.isnan(scores)
+    ranked = order(Scores(np.where(valid, scores, 0.0), valid))
+    given = Given(ids, ranked, int(valid.sum()), scores, categories, attributes)
+    return rerank(rules, given).order
+
+
 def preview(
     snapshot: Snapshot,
     batches: Iterable[Batch],
@@ -36,7 +56,7 @@ def preview(
     gives_way: bool = False,
 ) -> dict[str, Any]:
     """The report of a draft; `gives_way`: to the requests that need the interpreter meanwhile."""
-    found = Preview(draft_of(snapshot), names)
+    found = Preview(draft_of(snapshot), names, reorder)
     for batch in batches:
         began = time.perf_counter()
         found.add(batch)

@@ -220,7 +220,10 @@ class PreviewReply(BaseModel):
     overlap: dict[str, float] = Field(description="k -> share of the first k that stay there")
     top1_changed: float
     unchanged: float
-    not_by_score: int = Field(description="requests served in another order than by score")
+    plans: dict[str, int] = Field(description="plan version that ranked them -> requests")
+    by_score_only: int = Field(
+        description="requests whose rules after fusion in the draft read what was not logged"
+    )
     newly_invalid: int = Field(description="candidates that only the draft gives no score")
     means: dict[str, dict[str, dict[str, float | None]]]
     lengths: list[dict[str, float | None]] = Field(

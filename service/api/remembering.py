@@ -1,8 +1,12 @@
-"""Tell the recent rankings and the serving log of an answered request: references, no copies."""
+"""Tell the recent rankings and the serving log of an answered request: references, few copies."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from service.scoring.ranking import Evidence, RankInput, RankOutput
 from service.traffic.recent import RecentRankings
@@ -58,7 +62,13 @@ def _ranked(asked: RankInput, output: RankOutput, took_ms: float) -> Ranked:
         scores=output.scores,
         heads={} if evidence is None else evidence.heads,
         attributes={} if evidence is None else evidence.attributes,
+        categories={} if evidence is None else _own(evidence.categories),
     )
+
+
+def _own(columns: Mapping[str, NDArray[np.integer]]) -> dict[str, NDArray[np.integer]]:
+    """Copies: they are views of what is much larger."""
+    return {name: values.copy() for name, values in columns.items()}
 
 
 def _used(asked: RankInput, evidence: Evidence) -> Used:

@@ -44,10 +44,16 @@ def _show_order(report: Report) -> None:
     )
     if report["newly_invalid"]:
         console.warn(f"{report['newly_invalid']:,} candidates have no score under the draft")
-    if report["not_by_score"]:
+    if report["by_score_only"]:
         console.warn(
-            f"{report['not_by_score']:,} requests were not served in the order of their scores;"
-            " what reordered them is not compared"
+            f"{report['by_score_only']:,} requests are compared by score only: the draft has rules"
+            " after fusion, and what those read was not logged"
+        )
+    if len(report["plans"]) > 1:
+        told = ", ".join(f"{count:,} by {plan}" for plan, count in report["plans"].items())
+        console.warn(
+            f"several plan versions served these requests ({told}): what they changed between them"
+            " is in this comparison, too"
         )
 
 

@@ -183,7 +183,8 @@ class Evidence:
 
     N scored candidates in input order. `blocks`: the encoded user, context and pairs, without an
     item cache also the items. `fetched`: of all N, with a cache of those that it did not have; then
-    `versions` says which record of each of the N was used (see features.versions).
+    `versions` says which record of each of the N was used (see features.versions). `categories`:
+    those that rules after fusion read.
     """
 
     heads: Mapping[str, NDArray[np.float32]]
@@ -193,6 +194,7 @@ class Evidence:
     blocks: Mapping[str, Array]
     fetched: Fetched
     versions: NDArray[np.int64] | None
+    categories: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.fusion import Scores
-from service.scoring.package import LoadedModel
-from service.scoring.prepared import Kept, Prepared, item_categories
+from service.scoring.prepared import Prepared
 from service.scoring.ranking import RankInput, Reranked, RerankRules
 
 Order = NDArray[np.intp]
@@ -47,9 +46,8 @@ def apply_rules(
     reranker: Reranker,
     rules: RerankRules,
     request: RankInput,
-    model: LoadedModel,
     prepared: Prepared,
-    kept: Kept | None,
+    categories: Mapping[str, NDArray[np.integer]],
     scores: Scores,
     ranked: Order,
 ) -> Reranked:
@@ -61,6 +59,6 @@ def apply_rules(
         order=ranked,
         valid=int(scores.valid.sum()),
         scores=scores.values,
-        categories=item_categories(model.schema, prepared, kept, rules.categories),
+        categories=categories,
         attributes={name: prepared.attributes[name] for name in rules.attributes},
     )

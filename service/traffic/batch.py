@@ -20,6 +20,8 @@ SIZE = 256  # requests a batch: its columns stay in the processor's caches
 class Asked:
     """What decides the treatment of a request and its scalars. `at_s`: Unix time.
 
+    `plan`: the version that ranked it; `categories`: (S,) of its rules after fusion.
+
     `stored`: the user's stored record, JSON, where `all_user` is not known yet.
     """
 
@@ -31,6 +33,8 @@ class Asked:
     asked: Mapping[str, int | str]
     all_user: Mapping[str, Any] | None = None
     stored: bytes | None = None
+    plan: int = 0
+    categories: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
     def user_values(self) -> Mapping[str, Any]:
         """Inline values over stored ones."""
@@ -52,7 +56,8 @@ class Batch:
     """R requests of one model with `counts` (R,) scored candidates each, N in all.
 
     `items`: (N,) numbers of the item ids, see `ItemNames`. `scores`: (N,) as served, NaN where
-    invalid. `in_order`: (R,) whether what was served stands in the order of its scores.
+    invalid. `served`: request -> its scored candidates as served, where that is not their order by
+    score; what a limit cut off follows by score.
     """
 
     model: str
@@ -62,7 +67,7 @@ class Batch:
     scores: Floats
     heads: Mapping[str, NDArray[np.float32]]
     attributes: Mapping[str, Floats]
-    in_order: NDArray[np.bool_]
+    served: Mapping[int, NDArray[np.intp]]
 
 
 @dataclass
@@ -102,7 +107,17 @@ def _stack(model: str, rankings: Sequence[Ranked], names: ItemNames) -> Batch:
     return Batch(
         model=model,
         asked=[
-            Asked(r.request_id, r.at_s, r.user_id, r.user, r.context, r.asked, r.all_user)
+            Asked(
+                r.request_id,
+                r.at_s,
+                r.user_id,
+                r.user,
+                r.context,
+                r.asked,
+                r.all_user,
+                plan=r.plan,
+                categories=r.categories,
+            )
             for r in rankings
         ],
         counts=np.array([r.scored for r in rankings], np.int64),
@@ -113,12 +128,21 @@ def _stack(model: str, rankings: Sequence[Ranked], names: ItemNames) -> Batch:
             name: np.concatenate([r.attributes[name] for r in rankings])
             for name in first.attributes
         },
-        in_order=np.array([is_in_order(r.scores, r.order) for r in rankings]),
+        served=served_orders((r.scores[: r.scored], r.order) for r in rankings),
     )
 
 
-def is_in_order(scores: Floats, order: NDArray[np.integer[Any]]) -> bool:
-    """Whether `order`, input positions best first, is that of the scores (NaN last)."""
-    served = scores[order]
-    falling = (served[:-1] >= served[1:]) | np.isnan(served[1:])
-    return bool(falling.all())
+def served_orders(
+    requests: Iterable[tuple[Floats, NDArray[np.intp]]],
+) -> dict[int, NDArray[np.intp]]:
+    """`Batch.served` of requests: scores of the scored, input positions as served, best first."""
+    found = {}
+    for request, (scores, order) in enumerate(requests):
+        shown = order[order < len(scores)]
+        served = scores[shown]
+        if not ((served[:-1] >= served[1:]) | np.isnan(served[1:])).all():
+            rest = np.ones(len(scores), bool)
+            rest[shown] = False
+            by_score = np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")
+            found[request] = np.concatenate([shown, by_score[rest[by_score]]])
+    return found

@@ -1,7 +1,7 @@
 """Run the formulas of a draft on the heads and attributes of requests that were answered."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,7 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.fusion import Formula
-from service.traffic.batch import Asked, Batch, Floats
+from service.traffic.batch import Asked, Batch, Floats, ItemNames
+
+
+class Rules(Protocol):
+    """What reorders after fusion, and what that reads."""
+
+    @property
+    def categories(self) -> frozenset[str]: ...
+    @property
+    def attributes(self) -> frozenset[str]: ...
+
+
+class Reorder(Protocol):
+    """Apply rules: N candidates by score -> their order."""
+
+    def __call__(
+        self,
+        rules: Any,
+        ids: Sequence[str],
+        scores: Floats,
+        categories: Mapping[str, NDArray[np.integer]],
+        attributes: Mapping[str, Floats],
+    ) -> NDArray[np.intp]: ...
 
 
 class Treatment(Protocol):
@@ -19,6 +41,8 @@ class Treatment(Protocol):
     def formula(self) -> Formula: ...
     @property
     def formula_name(self) -> str: ...
+    @property
+    def rerank(self) -> Rules | None: ...
     def scalars(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, float]: ...
 
 
@@ -29,13 +53,15 @@ Draft = Callable[[Asked], Treatment]
 class Drafted:
     """`scores`: (N,), NaN where invalid. `known`: (R,) the requests that have scores.
 
-    `formulas` counts requests by formula, `skipped` those without scores by the reason.
+    `formulas` counts requests by formula, `skipped` those without scores by the reason. `ruled`:
+    the rules after fusion of those requests that get some.
     """
 
     scores: Floats
     known: NDArray[np.bool_]
     formulas: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    ruled: dict[int, Rules] = field(default_factory=dict)
 
 
 def score(draft: Draft, batch: Batch) -> Drafted:
@@ -54,6 +80,34 @@ def score(draft: Draft, batch: Batch) -> Drafted:
         scores = formula(columns, group.scalars, rows=count)
         found.scores[rows] = np.where(scores.valid, scores.values, np.nan)
     return found
+
+
+def reordered(
+    drafted: Drafted, batch: Batch, names: ItemNames, reorder: Reorder | None
+) -> tuple[dict[int, NDArray[np.intp]], set[int]]:
+    """Request -> order under the draft's rules; the requests that lack what the rules read."""
+    found, lacking = {}, set[int]()
+    ends = np.cumsum(batch.counts)
+    for request, rules in drafted.ruled.items():
+        asked, rows = (
+            batch.asked[request],
+            slice(ends[request] - batch.counts[request], ends[request]),
+        )
+        if (
+            reorder is None
+            or rules.categories - asked.categories.keys()
+            or rules.attributes - batch.attributes.keys()
+        ):
+            lacking.add(request)
+            continue
+        found[request] = reorder(
+            rules,
+            [names.names[item] for item in batch.items[rows].tolist()],
+            drafted.scores[rows],
+            asked.categories,
+            {name: batch.attributes[name][rows] for name in rules.attributes},
+        )
+    return found, lacking
 
 
 @dataclass
@@ -77,6 +131,8 @@ def _groups(draft: Draft, batch: Batch, found: Drafted) -> Iterable[_Group]:
             found.known[request] = False
             continue
         found.formulas[treatment.formula_name] += 1
+        if treatment.rerank is not None:
+            found.ruled[request] = treatment.rerank
         scalars: dict[str, float] = {}
         if formula.scalars:
             scalars = treatment.scalars(asked.user_values(), asked.context)

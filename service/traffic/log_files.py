@@ -11,13 +11,13 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from service.traffic.batch import SIZE, Asked, Batch, ItemNames, is_in_order
+from service.traffic.batch import SIZE, Asked, Batch, ItemNames, served_orders
 from service.traffic.errors import TrafficError
 from service.traffic.layout import ATTRIBUTE, FORMAT, HEAD, METADATA, REQUESTS
 
 _COLUMNS = (
     *("request_id", "at", "user_id", "user", "context", "asked", "user_record", "scored"),
-    *("ids", "order", "scores"),
+    *("plan", "categories", "ids", "order", "scores"),
 )
 
 
@@ -105,6 +105,7 @@ def _batch(rows: arrow.RecordBatch, model: str, names: ItemNames) -> Batch:
     starts = np.repeat(np.cumsum(candidates) - candidates, candidates)
     kept = np.arange(len(starts)) - starts < np.repeat(counts, candidates)
     scores = _flat(rows, "scores")
+    served = _served(rows, scores, candidates, counts)
     return Batch(
         model=model,
         asked=_asked(rows),
@@ -113,13 +114,16 @@ def _batch(rows: arrow.RecordBatch, model: str, names: ItemNames) -> Batch:
         scores=scores[kept],
         heads=_columns(rows, HEAD),
         attributes=_columns(rows, ATTRIBUTE),
-        in_order=_in_order(rows, scores, candidates),
+        served=served,
     )
 
 
 def _asked(rows: arrow.RecordBatch) -> list[Asked]:
-    names = ("request_id", "user_id", "user", "context", "asked", "user_record")
+    names = ("request_id", "user_id", "user", "context", "asked", "user_record", "plan")
     columns = [rows.column(name).to_pylist() for name in names]
+    categories: list[str | None] = [None] * len(rows)
+    if "categories" in rows.schema.names:  # older logs lack it
+        categories = rows.column("categories").to_pylist()
     times = rows.column("at").cast(arrow.int64()).to_numpy() / 1000
     return [
         Asked(
@@ -130,11 +134,17 @@ def _asked(rows: arrow.RecordBatch) -> list[Asked]:
             context=orjson.loads(context),
             asked=orjson.loads(asked),
             stored=record,
+            plan=plan,
+            categories={} if text is None else _arrays(orjson.loads(text)),
         )
-        for at_s, (request_id, user_id, user, context, asked, record) in zip(
-            times.tolist(), zip(*columns, strict=True), strict=True
+        for at_s, text, (request_id, user_id, user, context, asked, record, plan) in zip(
+            times.tolist(), categories, zip(*columns, strict=True), strict=True
         )
     ]
+
+
+def _arrays(columns: dict[str, list[int]]) -> dict[str, NDArray[np.integer]]:
+    return {name: np.array(values, np.int32) for name, values in columns.items()}
 
 
 def _items(ids: arrow.Array, names: ItemNames) -> NDArray[np.int64]:
@@ -156,15 +166,17 @@ def _flat(rows: arrow.RecordBatch, name: str) -> NDArray[Any]:
     return values
 
 
-def _in_order(
-    rows: arrow.RecordBatch, scores: NDArray[np.float64], candidates: NDArray[Any]
-) -> NDArray[np.bool_]:
-    orders, served = _flat(rows, "order"), rows.column("order").value_lengths().to_numpy()
-    first_score, first = np.cumsum(candidates) - candidates, np.cumsum(served) - served
-    return np.array(
-        [
-            is_in_order(scores[at : at + n], orders[of : of + k])
-            for at, n, of, k in zip(first_score, candidates, first, served, strict=True)
-        ],
-        bool,
+def _served(
+    rows: arrow.RecordBatch,
+    scores: NDArray[np.float64],
+    candidates: NDArray[Any],
+    counts: NDArray[np.int64],
+) -> dict[int, NDArray[np.intp]]:
+    orders, lengths = _flat(rows, "order"), rows.column("order").value_lengths().to_numpy()
+    first_score, first = np.cumsum(candidates) - candidates, np.cumsum(lengths) - lengths
+    limits = zip(
+        first_score.tolist(), counts.tolist(), first.tolist(), lengths.tolist(), strict=True
+    )
+    return served_orders(
+        (scores[at : at + n], orders[of : of + k].astype(np.intp)) for at, n, of, k in limits
     )

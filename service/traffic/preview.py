@@ -1,10 +1,12 @@
 """What a draft plan would change in the order of requests that were answered, without any model.
 
-Heads and attributes are those that were computed then; the draft's formulas run on them, and the
-two orders by score are compared. That is a change of order, not lift: nobody saw the new order.
+Heads and attributes are those that were computed then; the draft's formulas run on them, its rules
+after fusion on that, and the order is compared with the one that was served. That is a change of
+order, not lift: nobody saw the new order.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.traffic.batch import Batch, Floats, ItemNames
-from service.traffic.drafted import Draft, score
+from service.traffic.drafted import Draft, Reorder, reordered, score
 from service.traffic.kendall import tau_b
 from service.traffic.movers import Movers
 from service.traffic.ranks import Rows, order_of, places_of
+
+Orders = Mapping[int, NDArray[np.intp]]  # of some requests
 
 NOTE = "a change of order, not lift: nobody has seen the new order yet"
 TAU_DEPTH = 100  # tau-b is over the candidates that were served first
@@ -31,11 +35,13 @@ class Preview:
 
     draft: Draft
     names: ItemNames
+    reorder: Reorder | None = None  # for drafts with rules after fusion
     requests: int = 0
     skipped: Counter[str] = field(default_factory=Counter)  # why -> requests
     _times_s: list[float] = field(default_factory=list)
     _formulas: Counter[str] = field(default_factory=Counter)
     _models: Counter[str] = field(default_factory=Counter)
+    _plans: Counter[str] = field(default_factory=Counter)
     _taus: list[Floats] = field(default_factory=list)
     _overlap: dict[int, float] = field(default_factory=lambda: dict.fromkeys(DEPTHS, 0.0))
     _counts: Counter[str] = field(default_factory=Counter)
@@ -52,18 +58,26 @@ class Preview:
         self._formulas += drafted.formulas
         self.skipped += drafted.skipped
         scores = drafted.scores
+        orders, lacking = reordered(drafted, batch, self.names, self.reorder)
+        served = {request: of for request, of in batch.served.items() if request not in lacking}
+        self._counts["by_score_only"] += len(lacking)
         if not drafted.known.all():
+            now_at = np.cumsum(drafted.known) - 1
+            served, orders = (
+                {int(now_at[r]): of for r, of in found.items() if drafted.known[r]}
+                for found in (served, orders)
+            )
             rows_known = np.repeat(drafted.known, batch.counts)
             batch, scores = _only(batch, drafted.known, rows_known), scores[rows_known]
         if not batch.asked:
             return
-        both = _Both.of(Rows(batch.counts), batch.scores, scores)
+        both = _Both.of(Rows(batch.counts), (batch.scores, scores), (served, orders))
         self.requests += len(batch.asked)
         self._models[batch.model] += len(batch.asked)
+        self._plans.update(str(asked.plan) for asked in batch.asked)
         self._times_s += [asked.at_s for asked in batch.asked]
         self._taus.append(both.taus())
         self._counts += both.counts()
-        self._counts["not_by_score"] += int((~batch.in_order).sum())
         for depth in DEPTHS:
             self._overlap[depth] += float(both.overlaps(depth).sum())
         columns: dict[str, NDArray[Any]] = {**batch.attributes, **batch.heads}
@@ -88,6 +102,7 @@ class Preview:
             "last_at_s": max(self._times_s, default=None),
             "models": dict(self._models),
             "formulas": dict(self._formulas),
+            "plans": dict(self._plans),
             "tau_b": {
                 "depth": TAU_DEPTH,
                 "mean": float(defined.mean()) if len(defined) else None,
@@ -98,7 +113,7 @@ class Preview:
             "overlap": {str(depth): total / many for depth, total in self._overlap.items()},
             "top1_changed": self._counts["top1_changed"] / many,
             "unchanged": self._counts["unchanged"] / many,
-            "not_by_score": self._counts["not_by_score"],
+            "by_score_only": self._counts["by_score_only"],
             "newly_invalid": self._counts["newly_invalid"],
             "means": means,
             "lengths": self._length_shares(),
@@ -148,24 +163,43 @@ class _Means:
 
 @dataclass(frozen=True)
 class _Both:
-    """R requests as served and as drafted: (R, W) scores, orders and places."""
+    """R requests as served and as drafted: (R, W) scores, orders and places.
+
+    `ruled`: the requests of which rules after fusion made an order.
+    """
 
     rows: Rows
     scores: tuple[Floats, Floats]
     orders: tuple[NDArray[np.intp], NDArray[np.intp]]
     places: tuple[NDArray[np.intp], NDArray[np.intp]]
+    ruled: tuple[Orders, Orders]
 
     @classmethod
-    def of(cls, rows: Rows, served: Floats, draft: Floats) -> "_Both":
-        scores = rows.matrix(served, np.nan), rows.matrix(draft, np.nan)
+    def of(cls, rows: Rows, flat: tuple[Floats, Floats], ruled: tuple[Orders, Orders]) -> "_Both":
+        scores = rows.matrix(flat[0], np.nan), rows.matrix(flat[1], np.nan)
         orders = order_of(scores[0]), order_of(scores[1])
-        return cls(rows, scores, orders, (places_of(orders[0]), places_of(orders[1])))
+        for order, changed in zip(orders, ruled, strict=True):
+            for request, found in changed.items():
+                order[request, : len(found)] = found
+        places = places_of(orders[0]), places_of(orders[1])
+        return cls(rows, scores, orders, places, ruled)
 
     def taus(self) -> Floats:
-        """(R,) over the candidates that were served first; the invalid ones are tied behind."""
+        """(R,) over the candidates that were served first; the invalid ones are tied behind.
+
+        By scores, so that equal ones are tied; by places where rules made the order.
+        """
         first = self.orders[0][:, :TAU_DEPTH]
         real = np.take_along_axis(self.rows.real, first, axis=1)
-        x, y = (np.take_along_axis(scores, first, axis=1) for scores in self.scores)
+        compared = []
+        for scores, places, ruled in zip(self.scores, self.places, self.ruled, strict=True):
+            if ruled:
+                requests = list(ruled)
+                by_place = np.where(np.isnan(scores[requests]), np.nan, -places[requests])
+                scores = scores.copy()
+                scores[requests] = by_place
+            compared.append(np.take_along_axis(scores, first, axis=1))
+        x, y = compared
         x, y = np.where(np.isnan(x), -np.inf, x), np.where(np.isnan(y), -np.inf, y)
         return tau_b(x, np.where(real, y, np.nan))
 
@@ -210,5 +244,5 @@ def _only(batch: Batch, known: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Ba
         scores=batch.scores[rows],
         heads={name: values[rows] for name, values in batch.heads.items()},
         attributes={name: values[rows] for name, values in batch.attributes.items()},
-        in_order=batch.in_order[known],
+        served={},
     )

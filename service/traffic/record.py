@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ class Ranked(NamedTuple):
     `at_s`: Unix time. `user`, `context`: as the request brought them; `all_user`, `all_context`:
     with what the store gave. `asked`: the caller's own assignment. `order`: input positions as
     served, best first, at most `limit`. `scores`: (N,), NaN without a score. `heads`, `attributes`:
-    (S,) each, empty where nothing was scored. `signs`: of the params that an arm perturbs.
+    (S,) each, empty where nothing was scored; so are `categories`, of the rules after fusion, and
+    empty without any. `signs`: of the params that an arm perturbs.
     """
 
     request_id: str
@@ -46,6 +48,7 @@ class Ranked(NamedTuple):
     scores: NDArray[np.float64]
     heads: Mapping[str, NDArray[np.float32]]
     attributes: Mapping[str, NDArray[np.float64]]
+    categories: Mapping[str, NDArray[np.integer]] = MappingProxyType({})
 
     @property
     def scored(self) -> int:

@@ -65,6 +65,7 @@ _PLAIN: dict[str, arrow.DataType] = {
     "context": _TEXT,
     "user_record": arrow.binary(),
     "item_columns": _TEXT,
+    "categories": _TEXT,
     "limit": arrow.int32(),
     "scored": arrow.int32(),
 }
@@ -111,6 +112,7 @@ class RequestRows:
             "item_columns": None
             if used is None or not used.item_columns
             else _json(used.item_columns),
+            "categories": _json(ranked.categories) if ranked.categories else None,
             "limit": ranked.limit,
             "scored": ranked.scored,
         }

@@ -79,3 +79,30 @@ def test_a_scene_without_requests_compares_none(service):
     plan = {**PLAN, "scene": "new"}
     report = service.client.post("/v1/plans/new/preview", json=plan).json()
     assert (report["requests"], report["tau_b"]["mean"]) == (0, None)
+
+
+def test_rules_after_fusion_are_a_part_of_the_order(service):
+    ruled = {**PLAN, "rerank": {"decay": [{"by": "author_id", "factor": 0.3}], "pins": {"i3": 1}}}
+    ids = [f"i{n}" for n in range(30)]
+    features = {"author_id": [f"a{n % 3}" for n in range(30)]}
+    service.publish(ruled)
+    for number in range(3):
+        told = service.rank(
+            {
+                "scene": "feed",
+                "user": {"id": f"u{number}"},
+                "candidates": {"ids": ids, "features": features},
+                "explain": True,
+            }
+        ).json()
+        assert told["ids"][0] == "i3"
+    service.publish(PLAN)
+
+    def same(plan):
+        plan.update(ruled)
+
+    with_rules, without = preview(service, same, last=3).json(), preview(service, last=3).json()
+    assert (with_rules["unchanged"], with_rules["by_score_only"]) == (1, 0)
+    assert without["unchanged"] == 0
+    assert len(with_rules["plans"]) == 1
+    assert len(preview(service, last=5).json()["plans"]) == 2

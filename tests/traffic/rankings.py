@@ -23,6 +23,7 @@ class Draft:
 
     formula: Formula
     formula_name: str = "draft"
+    rerank: Any = None
 
     def scalars(self, user: Any, context: Any) -> dict[str, float]:
         given = {"user": user, "context": context}

@@ -142,9 +142,67 @@ def test_of_a_request_with_unscored_candidates_the_scored_ones_are_compared():
     assert preview([longer], "vcr") == preview([of], "vcr")
 
 
-def test_what_was_not_served_by_score_is_counted():
-    of = ranked(4, 20)
-    assert preview([of, of._replace(order=of.order[::-1])], "ctr")["not_by_score"] == 1
+class Backwards:
+    """Rules that turn the order by score around."""
+
+    categories, attributes = frozenset({"author"}), frozenset({"videolen_s"})
+
+
+def backwards(rules, ids, scores, categories, attributes):
+    assert len(ids) == len(scores) == len(categories["author"]) == len(attributes["videolen_s"])
+    return np.argsort(-scores, kind="stable")[::-1]
+
+
+def preview_of_rules(rankings, rules, text="ctr"):
+    names = ItemNames()
+    draft = Draft(formula(text), rerank=rules)
+    found = Preview(lambda asked: draft, names, backwards)
+    for batch in stack(rankings, names):
+        found.add(batch)
+    return found.report()
+
+
+def turned(number, **changes):
+    of = ranked(number, 20)
+    author = {"author": np.arange(20, dtype=np.int32)}
+    return of._replace(order=of.order[::-1], categories=author, **changes)
+
+
+def test_what_is_compared_is_the_order_as_served_and_not_that_of_the_scores():
+    found = preview([ranked(4, 20), turned(4)], "ctr")
+    assert (found["unchanged"], found["top1_changed"]) == (0.5, 0.5)
+    assert found["overlap"]["5"] < 1
+
+
+def test_the_same_rules_in_the_draft_change_nothing():
+    found = preview_of_rules([turned(n) for n in range(5)], Backwards)
+    assert (found["unchanged"], found["tau_b"]["mean"], found["by_score_only"]) == (1, 1, 0)
+
+
+def test_rules_that_are_new_change_the_order():
+    author = {"author": np.arange(20, dtype=np.int32)}
+    found = preview_of_rules([ranked(4, 20, categories=author)], Backwards)
+    assert found["unchanged"] == 0
+    assert found["tau_b"]["mean"] < 0
+
+
+def test_what_a_limit_cut_off_follows_by_score():
+    of = turned(4)
+    (batch,) = stack([of._replace(order=of.order[:3], limit=3)], ItemNames())
+    first, rest = batch.served[0][:3], batch.served[0][3:]
+    assert first.tolist() == of.order[:3].tolist()
+    by_score = [row for row in of.order[::-1].tolist() if row not in first]
+    assert rest.tolist() == by_score
+
+
+def test_where_the_log_lacks_what_rules_read_scores_are_compared_and_counted():
+    found = preview_of_rules([turned(4)._replace(categories={}), turned(5)], Backwards)
+    assert (found["unchanged"], found["by_score_only"]) == (1, 1)
+
+
+def test_the_plans_that_ranked_are_counted():
+    found = preview([ranked(1, 5), ranked(2, 5, plan=7), ranked(3, 5)], "ctr")
+    assert found["plans"] == {"3": 2, "7": 1}
 
 
 def test_a_request_of_which_nothing_was_scored_is_left_out():

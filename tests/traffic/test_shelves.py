@@ -56,20 +56,30 @@ def test_a_preview_of_the_files_is_that_of_the_memory(tmp_path):
         limit=5,
     )
     rankings[9] = ranked(401, 3)._replace(heads={}, attributes={}, scores=np.full(3, np.nan))
+    ruled = rankings[11]
+    rankings[11] = ruled._replace(
+        order=ruled.order[::-1], categories={"author": np.arange(ruled.scored, dtype=np.int32)}
+    )
     log = shelves(tmp_path)
     for of in rankings:
         assert log.add(entry(of)).error is None
     assert log.finish().written == 300
     assert scenes_of(tmp_path) == ["feed"]
 
+    authors = {}
+
     def report(batches, names):
         found = Preview(lambda asked: Draft(formula("vcr * context.hour + user.age * ctr")), names)
         for batch in batches:
+            authors.update(
+                {a.request_id: a.categories["author"].tolist() for a in batch.asked if a.categories}
+            )
             found.add(batch)
         return found.report()
 
     names, others = ItemNames(), ItemNames()
     read = report(read_batches(find_files(tmp_path, "feed"), 1000, names), names)
+    assert authors == {"r11": list(range(ruled.scored))}
     kept = report(stack(rankings, others), others)
     for one in (read, kept):
         del one["movers"]  # ties among them stand in the order in which ids were met
