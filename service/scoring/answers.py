@@ -22,7 +22,8 @@ def ranked(
 ) -> RankOutput:
     """The scored candidates best first; those after them in the request follow without scores."""
     rows, done = len(request.ids), len(scored.scores)
-    found = {BAD_FEATURE: scored.bad_features, INVALID_SCORE: int((~scored.valid).sum())}
+    invalid = done - int(np.count_nonzero(scored.valid))
+    found = {BAD_FEATURE: scored.bad_features, INVALID_SCORE: invalid}
     order, scores, valid = scored.order, scored.scores, scored.valid
     heads = scored.heads if request.heads or request.explain else {}
     if done < rows:

@@ -140,7 +140,7 @@ class ItemCache:
             if self._owner:
                 slots[self._expires_at.take(slots) <= now] = ABSENT
                 writes = self._writes.take(slots)
-            missing = np.flatnonzero(slots == ABSENT)
+            (missing,) = (slots == ABSENT).nonzero()
             self._used_at[slots if not len(missing) else slots[slots != ABSENT]] = now
             lease = Lease(scene, ids, slots, writes, missing)
             self._leases.add(lease)

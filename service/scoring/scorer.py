@@ -273,7 +273,7 @@ class Scorer:
         if not self._store_answers:
             log.info("feature store answers again", scene=scene)
         self._store_answers = True
-        return fetched if ids else replace(nothing, user=fetched.user)
+        return fetched if ids else Fetched(fetched.user, nothing.items)
 
 
 @dataclass(frozen=True)
