@@ -76,7 +76,7 @@ def store_errors() -> Iterator[None]:
         raise PlanUnsigned(str(err)) from err
     except UNAVAILABLE as err:
         raise StoreDown(
-            f"the plan store does not answer ({type(err).__name__}); ranking goes on with the"
-            " last accepted plans",
+            f"no plan can be read or written ({type(err).__name__}); ranking goes on with the"
+            " last accepted ones",
             headers={"retry-after": "1"},
         ) from err

@@ -1,8 +1,7 @@
 """From a plan document to a live version: check, load its models, compare-and-set, serve it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,10 +16,8 @@ from service.errors import (
     Fault,
     InvalidRequest,
     PlanUnsigned,
-    ServiceError,
     UnknownScene,
 )
-from service.experiment.differences import changes
 from service.experiment.errors import PlanInvalid, UnsignedPlan
 from service.experiment.findings import Finding, pointer
 from service.experiment.freeze import KEY, frozen
@@ -34,8 +31,6 @@ from service.experiment.store import HistoryPage, PlanStore, Publication, Stored
 
 _ATTEMPTS = 5  # for a write that takes any live version, when others publish meanwhile
 _HISTORY = 1_000
-_TOLD = ("author", "message", "published_at")  # of what another has published meanwhile
-_MOST_LINES = 200  # of its differences
 _UNSIGNED = Fault("the signature of the published document, as hex", header=SIGNATURE_HEADER)
 
 Document = dict[str, Any]
@@ -109,23 +104,6 @@ class Publisher:
     async def replicas(self, scene: str) -> dict[str, Report]:
         with store_errors():
             return {name: read_report(t) for name, t in (await self.store.replicas(scene)).items()}
-
-    @asynccontextmanager
-    async def telling_theirs(self, scene: str, precondition: Precondition) -> AsyncIterator[None]:
-        """Add what somebody else has published meanwhile to an EtagMismatch."""
-        try:
-            yield
-        except EtagMismatch as mismatch:
-            live, expected = mismatch.more.get("version"), precondition.versions or frozenset()
-            if isinstance(live, int) and len(expected) == 1 and max(expected) < live:
-                with suppress(ServiceError):
-                    mine, theirs = await self.read(scene, max(expected)), await self.read(scene)
-                    lines = changes(mine.plan, theirs.plan)
-                    mismatch.more |= {
-                        **{key: getattr(theirs, key) for key in _TOLD},
-                        "changes": [*lines[:_MOST_LINES], *["…"][: len(lines) > _MOST_LINES]],
-                    }
-            raise
 
     async def check(self, scene: str, document: Any) -> Checked:
         """What publishing a document would find. One at a time: no write waits for these.

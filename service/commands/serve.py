@@ -112,7 +112,7 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server(where, family=family, backlog=2048)
     except OSError as err:
-        why = err.strerror or str(err)
+        why = os.strerror(err.errno) if err.errno else str(err)
         raise console.fail(
             f"cannot listen on {settings.host} port {settings.port}: {why}; choose another --port"
         ) from None
