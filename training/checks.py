@@ -19,6 +19,8 @@ from training.data.log import Log, Origin
 from training.dataset import label_and_space
 from training.scores import criterion, head_metrics, log_slices
 
+_UNKNOWN = Origin()
+
 
 def require_trainable(config: RunConfig, train: Log, has: Sequence[int]) -> None:
     """Check rows to learn from.
@@ -29,7 +31,7 @@ def require_trainable(config: RunConfig, train: Log, has: Sequence[int]) -> None
     Raises:
         DataError: no rows; a label with one value only.
     """
-    require_rows(train.rows > 0, config.data.train_days, "training", has)
+    require_rows(train.rows > 0, config.data.train_days, "training", has, train.origin)
     for task in config.tasks:
         _require_varying(task, train, "training")
 
@@ -41,21 +43,24 @@ def require_measurable(config: RunConfig, valid: Log, has: Sequence[int]) -> Non
         DataError: a validation day without rows; a label with one value only; a slice or criterion
             that nothing here can measure.
     """
-    require_rows(valid.rows > 0, config.data.validate_days, "validation", has)
+    require_rows(valid.rows > 0, config.data.validate_days, "validation", has, valid.origin)
     _require_bounds(valid, config.data.validate_days)
     for task in config.heads:
         _require_varying(task, valid, "validation")
     _require_measured(config, valid)
 
 
-def require_rows(there: bool, days: Days, what: str, has: Sequence[int]) -> None:
+def require_rows(
+    there: bool, days: Days, what: str, has: Sequence[int], origin: Origin = _UNKNOWN
+) -> None:
     """Check that the log has rows of these days.
 
     Raises:
         DataError: it has none; the sentence says which days it has.
     """
     if not there:
-        raise DataError(f"{what} days {days}: the log has no row of them (it has: {_said(has)})")
+        log = origin.source or "the log"
+        raise DataError(f"{what} days {days}: {log} has no row of them (it has: {_said(has)})")
 
 
 def _require_bounds(valid: Log, days: Days) -> None:
@@ -63,7 +68,8 @@ def _require_bounds(valid: Log, days: Days) -> None:
     for day in {days.first, days.last} - {Days().first, Days().last}:
         if not (valid.day == day).any():
             has = _said(np.unique(valid.day).tolist())
-            raise DataError(f"validation days {days}: the log has no row of {day} (it has: {has})")
+            log = valid.origin.source or "the log"
+            raise DataError(f"validation days {days}: {log} has no row of {day} (it has: {has})")
 
 
 def _said(days: Sequence[int]) -> str:

@@ -26,8 +26,8 @@ def golden_rows(
     saw.
 
     Raises:
-        ExportError: a row that serving would encode differently; the sentence names the block and
-            column.
+        ExportError: a row that serving would encode differently; the sentence names the row and the
+            feature.
     """
     day = int(log.day.max())
     last = log.take(np.flatnonzero(log.day == day))
@@ -43,7 +43,7 @@ def golden_rows(
         }
         for row in range(last.rows)
     ]
-    _check(encode_raw(schema, raw), encode_rows(schema, last.columns, last.rows))
+    _check(schema, last, encode_raw(schema, raw))
     return raw
 
 
@@ -75,12 +75,26 @@ def _present(values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield name, plain
 
 
-def _check(served: Mapping[str, Array], trained: Mapping[str, Array]) -> None:
-    for name, block in trained.items():
+def _check(schema: FeatureSchema, log: Log, served: Mapping[str, Array]) -> None:
+    for name, block in encode_rows(schema, log.columns, log.rows).items():
         near = np.isclose(served[name], block, rtol=TOLERANCE, atol=TOLERANCE)
         if not near.all():
             row, column = np.argwhere(~near)[0]
+            side, feature = _feature(schema, name, int(column))
+            whose = {"user": f" of user {log.user_id[row]!r}", "item": f" of {log.item_id[row]!r}"}
             raise ExportError(
-                f"golden row {row}: serving encodes {name}[{column}] as"
-                f" {served[name][row, column]}, training saw {block[row, column]}"
+                f"{log.origin.row(int(log.row[row]))}: training saw {feature!r}"
+                f"{whose.get(side, '')} as {block[row, column]:.6g}, serving encodes"
+                f" {served[name][row, column]:.6g} ({name}[{column}]); a feature of a user or an"
+                f" item has one value on a day, here {log.day[row]}"
             )
+
+
+def _feature(schema: FeatureSchema, block: str, column: int) -> tuple[Side, str]:
+    """The side and the feature of a column of a block of encoded inputs."""
+    side, dtype, _ = schema.inputs[block]
+    if dtype == "int32":
+        widths = [(feature.name, feature.ids) for feature in schema.id_features(side)]
+    else:
+        widths = [(feature.name, feature.width) for feature in schema.value_features(side)]
+    return side, [name for name, width in widths for _ in range(width)][column]

@@ -1,6 +1,6 @@
 """Read a log, learn from its training days, measure on its validation days, perhaps learn again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,15 @@ def learn(
     *,
     train_further: bool = True,
     team: Team = ALONE,
+    before: Callable[[FeatureSchema, Log], object] = lambda schema, valid: None,
 ) -> Learned | None:
     """Search on the training days; with `refit`, train again on all days for the epochs found.
 
     None in a process that does not lead: it lends a hand and knows no validation days.
+
+    Args:
+        before: called with the schema and the validation rows before the first step; what would
+            stop the run at its end had better stop it here.
     """
     with console.status("reading the log"):
         shards = places.runs / config.name / "shards"
@@ -78,6 +83,7 @@ def learn(
         judge: Judge = _nothing
         if team.leads:
             valid = material.valid
+            before(part.schema, valid)
             held_out = build_dataset(part.schema, config.tasks, valid)
             judge = _judge(config, valid, held_out)
             said = f"{len(part.data):,} rows train, {valid.rows:,} validate"

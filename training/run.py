@@ -52,7 +52,15 @@ def run(
     with joined(config.train.device) as team:
         if not team.leads:
             console = Console(quiet=True)
-        learned = learn(config, reader, places, console, train_further=train_further, team=team)
+        learned = learn(
+            config,
+            reader,
+            places,
+            console,
+            train_further=train_further,
+            team=team,
+            before=lambda schema, valid: golden_rows(schema, reader, places.data, valid),
+        )
     if learned is None:
         return None
     trained_s = time.monotonic() - started

@@ -62,7 +62,7 @@ def _all(column: str, value: object) -> Change:
         ),
         pytest.param(
             _set("user_id", 3, None),
-            "log.csv, column 'user_id', row 3: 'None' is no id: it is missing",
+            "log.csv, column 'user_id', row 3: an empty cell is no id: it is missing",
             id="an id that is missing",
         ),
         pytest.param(
@@ -72,18 +72,18 @@ def _all(column: str, value: object) -> Change:
         ),
         pytest.param(
             lambda frame: frame.filter(pl.col("time_ms").cast(pl.Int64) < 1_767_571_200_000),
-            "validation days 20260105:20260106: the log has no row of them (it has: 20260101,"
+            "validation days 20260105:20260106: log.csv has no row of them (it has: 20260101,"
             " 20260102, 20260103, 20260104)",
             id="no validation rows",
         ),
         pytest.param(
             lambda frame: frame.filter(pl.col("time_ms").cast(pl.Int64) < 1_767_657_600_000),
-            "validation days 20260105:20260106: the log has no row of 20260106 (it has: 20260105)",
+            "validation days 20260105:20260106: log.csv has no row of 20260106 (it has: 20260105)",
             id="an empty validation day",
         ),
         pytest.param(
             lambda frame: frame.filter(pl.col("time_ms").cast(pl.Int64) >= 1_767_571_200_000),
-            "training days 20260101:20260104: the log has no row of them (it has: 20260105,"
+            "training days 20260101:20260104: log.csv has no row of them (it has: 20260105,"
             " 20260106)",
             id="no training rows",
         ),

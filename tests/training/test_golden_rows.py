@@ -46,7 +46,10 @@ class _StaleReader:
 def test_records_that_differ_from_what_training_saw_stop_the_package(log_and_schema, tiny_log):
     reader, log, schema = log_and_schema
     with pytest.raises(
-        ExportError, match=r"golden row \d+: serving encodes \w+\[\d+\] as .* training saw"
+        ExportError,
+        match=r"^log\.csv, row \d{4}: training saw '\w+' of .* as [\d.e-]+, serving encodes"
+        r" [\d.e-]+ \(\w+\[\d+\]\); a feature of a user or an item has one value on a day, here"
+        f" {LAST}$",
     ):
         golden_rows(schema, _StaleReader(reader), tiny_log, log)
 

@@ -1,11 +1,15 @@
 """A whole run on a generated log: what is published, what is left behind, what a refit changes."""
 
+import numpy as np
+import polars as pl
 import pytest
 
 from service.contract.repository import Repository
 from service.scoring.package import load_package
 from tests.training.tiny import FIRST, LAST, quiet, tiny_config
 from training.checkpoint import CheckpointError
+from training.config.file import parse_config
+from training.export import ExportError
 from training.learn import Places, learn
 from training.reading import reader_for
 from training.run import run
@@ -74,3 +78,42 @@ def test_export_without_a_checkpoint_says_so(tiny_log, tmp_path):
     with pytest.raises(CheckpointError, match=r"search\.safetensors holds no finished epoch yet"):
         run(tiny_config(), places, quiet(), train_further=False)
     assert not (tmp_path / "models").exists()
+
+
+def test_what_serving_could_not_replay_stops_a_run_before_its_first_step(tmp_path):
+    rows = np.arange(60)
+    pl.DataFrame(
+        {
+            "user": rows % 3,
+            "item": rows % 5,
+            "day": 1 + rows // 20,
+            "price": rows,
+            "click": rows % 2,
+        }
+    ).with_columns(pl.date(2026, 1, pl.col("day")).alias("day")).write_csv(tmp_path / "log.csv")
+    columns = {
+        "user": "user",
+        "item": "item",
+        "day": "day",
+        "features": [{"name": "price", "side": "item", "kind": "numeric"}],
+        "labels": [{"name": "click"}],
+    }
+    days = {"train": "20260101:20260102", "validate": "20260103"}
+    config = parse_config(
+        {
+            "data": {"reader": "columns", **days},
+            "columns": columns,
+            "model": {"trunk": {"kind": "shared-bottom", "hidden": [4]}, "towers": [4]},
+            "tasks": [{"name": "ctr", "label": "click"}],
+        },
+        name="moving",
+        source="tests",
+    )
+    places = Places(data=tmp_path, models=tmp_path / "models", runs=tmp_path / "runs")
+    with pytest.raises(ExportError) as refused:
+        run(config, places, quiet())
+    assert str(refused.value) == (
+        "log.csv, row 40: training saw 'price' of '0' as 40, serving encodes 55 (item_values[0]);"
+        " a feature of a user or an item has one value on a day, here 20260103"
+    )
+    assert not (tmp_path / "runs").exists()

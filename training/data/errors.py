@@ -10,7 +10,8 @@ class BadCell(DataError):
 
     def __init__(self, file: str, column: str, row: int, value: object, rule: str) -> None:
         self.file, self.column, self.row, self.value = file, column, row, value
-        super().__init__(f"{file}, column {column!r}, row {row}: {str(value)[:80]!r} {rule}")
+        shown = "an empty cell" if value is None else repr(str(value)[:80])
+        super().__init__(f"{file}, column {column!r}, row {row}: {shown} {rule}")
 
 
 class MissingColumn(DataError):

@@ -24,11 +24,19 @@ class Origin:
 
     def place(self, label: str, row: int) -> str:
         """Where the label of a row of the log stands: file, column and row there."""
-        column = self.columns.get(label, label)
+        file, row_there = self._place(row)
+        return f"{file}column {self.columns.get(label, label)!r}, row {row_there}"
+
+    def row(self, row: int) -> str:
+        """Where a row of the log stands: file and row there."""
+        file, row_there = self._place(row)
+        return f"{file}row {row_there}"
+
+    def _place(self, row: int) -> tuple[str, int]:
         if self.source is None:
-            return f"column {column!r}, row {row}"
+            return "", row
         file, row_there = self.source.whole.place(row)  # the log's rows, not the frame's
-        return f"{file}, column {column!r}, row {row_there}"
+        return f"{file}, ", row_there
 
     def column(self, label: str) -> str:
         """The files and the column that a label stands in."""

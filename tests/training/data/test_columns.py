@@ -140,7 +140,7 @@ def test_a_record_without_a_side_table_is_the_newest_impression(tmp_path: Path) 
     [
         ("cost", "cheap", "log.csv, column 'cost', row 2: 'cheap' is no number"),
         ("date", "yesterday", "log.csv, column 'date', row 2: 'yesterday' is no day"),
-        ("iid", None, "log.csv, column 'iid', row 2: 'None' is no id: it is missing"),
+        ("iid", None, "log.csv, column 'iid', row 2: an empty cell is no id: it is missing"),
         ("stars", "many", "log.csv, column 'stars', row 2: 'many' is no number"),
     ],
 )

@@ -97,7 +97,7 @@ def test_days_are_numbers_or_iso_dates(values: Any) -> None:
 def test_a_bad_day_is_refused() -> None:
     with pytest.raises(BadCell, match=r"row 0: '20221301' is no day: YYYYMMDD or YYYY-MM-DD is"):
         dates_of(pl.Series([20221301]), table([1]).source, "x")
-    with pytest.raises(BadCell, match=r"row 0: 'None' is no day"):
+    with pytest.raises(BadCell, match=r"row 0: an empty cell is no day"):
         days_of(pl.Series([None], dtype=pl.String), table([1]).source, "x")
 
 
@@ -130,7 +130,7 @@ def test_labels_follow_their_rule_and_keep_what_is_undefined() -> None:
 
 
 def test_ids_are_there_and_unique() -> None:
-    with pytest.raises(BadCell, match=r"row 1: 'None' is no id: it is missing"):
+    with pytest.raises(BadCell, match=r"row 1: an empty cell is no id: it is missing"):
         ids_of(table(["a", None]), "x")
     with pytest.raises(BadCell, match=r"row 0: 'a' is there twice"):
         with_ids(table(["a", "b", "a"]), "x")
