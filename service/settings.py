@@ -38,7 +38,9 @@ class Settings(BaseSettings):
     )
 
     models: Path = Field(Path("models"), description="directory of model packages")
-    store: str = Field(EMBEDDED, description="redis://… (Redis or Valkey), or embedded")
+    store: str = Field(
+        EMBEDDED, description="redis://… or redis+sentinel://… (Redis or Valkey), or embedded"
+    )
     state_dir: Path = Field(
         Path(".finerank"), description="embedded store, last good plans, write token"
     )
