@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from service.api.json_reply import json_reply
-from service.api.messages import AssignmentReply, ExperimentsReply
 from service.api.openapi import problems
+from service.api.plan_messages import AssignmentReply, ExperimentsReply
 from service.api.scenes import Scenes
 from service.errors import MalformedQuery
 from service.experiment.arithmetic import bucket_arithmetic

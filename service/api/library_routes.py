@@ -8,8 +8,8 @@ from service.api.access import require_token
 from service.api.etags import etag, read_precondition
 from service.api.json_body import parse
 from service.api.json_reply import json_reply
-from service.api.messages import HistoryReply, LibrariesReply, LibraryReply, PublishReply
 from service.api.openapi import body_of, problems
+from service.api.plan_messages import HistoryReply, LibrariesReply, LibraryReply, PublishReply
 from service.api.plan_query import read_number, read_page, read_signature
 from service.api.plan_refusals import refusal_of, store_errors
 from service.api.publishing import Publisher

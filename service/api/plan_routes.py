@@ -14,7 +14,9 @@ from service.api.decoding import validated
 from service.api.etags import etag, read_precondition
 from service.api.json_body import parse
 from service.api.json_reply import json_reply
-from service.api.messages import (
+from service.api.openapi import body_of, problems
+from service.api.plan_edit import change_params
+from service.api.plan_messages import (
     FreezeRequest,
     HistoryReply,
     ParamsPatch,
@@ -24,8 +26,6 @@ from service.api.messages import (
     RollbackRequest,
     ValidateReply,
 )
-from service.api.openapi import body_of, problems
-from service.api.plan_edit import change_params
 from service.api.plan_query import read_number, read_page, read_signature
 from service.api.plan_refusals import finding_json
 from service.api.publishing import Published, Publisher

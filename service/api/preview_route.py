@@ -9,9 +9,9 @@ from service.api.access import has_token
 from service.api.drafts import batches_of_log, preview
 from service.api.json_body import parse
 from service.api.json_reply import json_reply
-from service.api.messages import PreviewReply
 from service.api.openapi import body_of, problems
 from service.api.places import Places
+from service.api.plan_messages import PreviewReply
 from service.api.plan_refusals import finding_json, refusal_of
 from service.api.publishing import Publisher
 from service.api.remembering import Remembering

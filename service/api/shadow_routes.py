@@ -11,8 +11,8 @@ from service.api.decoding import validated
 from service.api.etags import etag, read_precondition
 from service.api.json_body import parse
 from service.api.json_reply import json_reply
-from service.api.messages import PublishReply
 from service.api.openapi import body_of, problems
+from service.api.plan_messages import PublishReply
 from service.api.plan_query import read_signature
 from service.api.plan_refusals import finding_json
 from service.api.publishing import Change, Publisher

@@ -4,16 +4,8 @@ import jsonschema
 import pytest
 
 from service.api.app import telemetry_config
-from service.api.messages import (
-    ColumnReply,
-    HistoryReply,
-    PlanReply,
-    Problem,
-    PublishReply,
-    RankReplyHead,
-    RowReply,
-    ValidateReply,
-)
+from service.api.messages import ColumnReply, Problem, RankReplyHead, RowReply
+from service.api.plan_messages import HistoryReply, PlanReply, PublishReply, ValidateReply
 from tests.api.running import AUTH, PLAN
 
 
