@@ -63,6 +63,14 @@ ORACLES = {
         "modules/test_gate.py",
         "test_adding_a_constant_to_all_logits_changes_nothing",
     ),
+    "a gate that reads nothing is a constant mixture; there is no bias": (
+        "modules/test_gate.py",
+        "test_a_gate_that_reads_nothing_is_the_mean",
+    ),
+    "whose loss reaches whom in MMoE": (
+        "rankers/test_mmoe.py",
+        "test_a_tasks_loss_moves_all_experts_and_its_own_gate_alone",
+    ),
     "whose loss reaches whom in PLE": (
         "rankers/test_ple.py",
         "test_a_loss_reaches_foreign_experts_below_the_last_level_and_foreign_gates_two_below",
@@ -122,6 +130,10 @@ ORACLES = {
         "balance/test_gradnorm.py",
         "test_weights_move_by_measured_norms_and_sum_to_the_number_of_tasks",
     ),
+    "GradNorm's weights and the network learn apart": (
+        "balance/test_gradnorm.py",
+        "test_the_network_learns_from_the_weights_before_the_step_and_the_weights_from_no_loss",
+    ),
     "DWA's limits": (
         "balance/test_dwa.py",
         "test_equal_ratios_or_a_high_temperature_weigh_all_tasks_alike",
@@ -163,7 +175,27 @@ ORACLES = {
         "rankers/test_ranker.py",
         "test_ctcvr_is_ctr_times_cvr_bit_for_bit_wherever_it_is_listed",
     ),
+    "and so it is in the exported graph": (
+        "test_export.py",
+        "test_ctcvr_in_the_graph_is_ctr_times_cvr_bit_for_bit",
+    ),
+    "a product has no tower": (
+        "rankers/test_ranker.py",
+        "test_a_product_has_no_tower_and_an_auxiliary_task_no_stream",
+    ),
+    "every head is a probability": (
+        "rankers/test_ranker.py",
+        "test_every_trunk_gives_a_probability_a_head_and_row",
+    ),
     # Watch time
+    "D2Q rises inside a group": (
+        "readouts/test_quantile.py",
+        "test_ranks_and_amounts_rise_together_inside_a_group",
+    ),
+    "D2Q's empty group": (
+        "readouts/test_quantile.py",
+        "test_a_group_without_rows_takes_the_distribution_of_all",
+    ),
     "D2Q's ranks are uniform": (
         "readouts/test_quantile.py",
         "test_ranks_are_uniform_in_every_group",
@@ -179,6 +211,35 @@ ORACLES = {
     "true survival gives the exact mean": (
         "readouts/test_ordinal.py",
         "test_true_probabilities_give_the_exact_mean_whatever_the_thresholds",
+    ),
+    # Fusion
+    "a product is its sum of logs": (
+        "../fusion/test_compiler.py",
+        "test_a_product_equals_its_sum_of_logs",
+    ),
+    "exponent 0 is an absent head": (
+        "../fusion/test_compiler.py",
+        "test_a_head_with_exponent_0_is_absent",
+    ),
+    "exponents all 0 keep the order": (
+        "../fusion/test_compiler.py",
+        "test_exponents_all_0_leave_the_input_order",
+    ),
+    "scaled and bent heads": (
+        "../fusion/test_compiler.py",
+        "test_a_product_ranks_alike_when_a_head_is_scaled_and_ranks_when_it_is_bent",
+    ),
+    "one head orders by itself": (
+        "../fusion/test_compiler.py",
+        "test_a_single_head_orders_by_that_head",
+    ),
+    "candidates in any order": (
+        "../fusion/test_compiler.py",
+        "test_scores_move_with_their_candidates",
+    ),
+    "the vectorised kernel is the slow one": (
+        "../fusion/test_compiler.py",
+        "test_compiled_scores_equal_the_slow_reference_on_random_formulas",
     ),
     # Other libraries
     "torch-rechub, weight for weight": (
