@@ -10,13 +10,8 @@ from training.config.model import Model
 from training.config.table import Table
 from training.config.task import Task
 from training.config.train import Train
-from training.data.config import (
-    ColumnsConfig,
-    DataConfig,
-    FeaturesConfig,
-    HistoryConfig,
-    SyntheticConfig,
-)
+from training.data.config import ColumnsConfig, DataConfig, FeaturesConfig, SyntheticConfig
+from training.data.history_config import HistoryConfig
 
 
 class RunConfig(Table):

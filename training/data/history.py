@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.data.config import Outcome
+from training.data.history_config import Outcome
 from training.data.tables import DAY
 
 MILLIONTHS = 1_000_000

@@ -4,17 +4,9 @@ from pathlib import Path
 
 import polars as pl
 
-from training.data.config import (
-    ColumnsConfig,
-    FeatureColumn,
-    HistoryConfig,
-    LabelColumn,
-    Outcome,
-    RateTable,
-    Recent,
-    SpaceColumn,
-)
+from training.data.config import ColumnsConfig, FeatureColumn, LabelColumn, SpaceColumn
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig, Outcome, RateTable, Recent
 from training.data.tables import DAY, ITEM, ORDER, ROW, USER, Table, Tables, read_table
 from training.data.typed import days_of, ids_of, numeric, with_ids
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.contract.features import Lookup, Numeric, Side
-from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig, RateTable
+from training.data.config import ColumnsConfig, FeaturesConfig
 from training.data.errors import DataError
 from training.data.history import IMPRESSIONS, Rates
+from training.data.history_config import HistoryConfig, RateTable
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from service.contract.features import SIDES, FeatureSchema, Side
 from training.data import recent, records
 from training.data.assemble import Assembled, assemble, raw_column
 from training.data.columns import WHOLE, Stripe
-from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
+from training.data.config import ColumnsConfig, FeaturesConfig
 from training.data.days import Days
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig
 from training.data.layout import Own, place_all
 from training.data.log import Log, Record
 from training.data.schema import schema_of

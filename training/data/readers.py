@@ -3,14 +3,9 @@
 from functools import partial
 
 from training.data import aliccp, census, columns, kuairand, synthetic
-from training.data.config import (
-    ColumnsConfig,
-    DataConfig,
-    FeaturesConfig,
-    HistoryConfig,
-    SyntheticConfig,
-)
+from training.data.config import ColumnsConfig, DataConfig, FeaturesConfig, SyntheticConfig
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig
 from training.data.reader import TableReader
 
 

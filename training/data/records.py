@@ -8,7 +8,8 @@ import polars as pl
 
 from training.data import recent
 from training.data.assemble import Assembled, raw_column
-from training.data.config import FeaturesConfig, HistoryConfig
+from training.data.config import FeaturesConfig
+from training.data.history_config import HistoryConfig
 from training.data.layout import Own, Pair, place_all
 from training.data.log import Record
 from training.data.tables import DAY, ID, ITEM, ORDER, ROW, USER

@@ -16,8 +16,9 @@ from service.contract.features import (
     Numeric,
     Sequence,
 )
-from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig, HistoryConfig
+from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig
 from training.data.layout import place
 from training.data.seen import NUMBERS, Seen
 

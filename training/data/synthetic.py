@@ -6,14 +6,11 @@ from training.data.columns import with_keys
 from training.data.config import (
     ColumnsConfig,
     FeatureColumn,
-    HistoryConfig,
     LabelColumn,
-    Outcome,
-    RateTable,
-    Recent,
     SpaceColumn,
     SyntheticConfig,
 )
+from training.data.history_config import HistoryConfig, Outcome, RateTable, Recent
 from training.data.tables import Source, Table, Tables
 from training.data.typed import with_ids
 from training.data.world import SEPARATOR, World

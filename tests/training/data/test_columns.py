@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from service.contract.encode import encode_rows
-from training.data.config import ColumnsConfig, DataConfig, HistoryConfig
+from training.data.config import ColumnsConfig, DataConfig
 from training.data.errors import BadCell, DataError, MissingColumn
+from training.data.history_config import HistoryConfig
 from training.data.log import Log
 from training.data.readers import reader_of
 

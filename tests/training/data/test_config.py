@@ -10,9 +10,7 @@ from training.data.config import (
     DataConfig,
     FeatureColumn,
     FeaturesConfig,
-    HistoryConfig,
     LabelColumn,
-    RateTable,
 )
 
 AGE = {"name": "age", "side": "user", "kind": "numeric"}
@@ -81,11 +79,6 @@ def test_a_feature_column_that_makes_no_sense_is_refused(changes: Any, rule: str
 def test_a_label_has_one_rule() -> None:
     with pytest.raises(ValidationError, match="label click: give one of equals, at_least, clip"):
         LabelColumn(name="click", equals="1", at_least=1.0)
-
-
-def test_history_rates_need_their_outcomes_declared() -> None:
-    with pytest.raises(ValidationError, match=r"history by u x i wants click, which .* lacks"):
-        HistoryConfig(rates=(RateTable(by=("u", "i"), outcomes=("click",)),))
 
 
 def test_unknown_keys_are_refused() -> None:

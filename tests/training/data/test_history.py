@@ -8,8 +8,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.config import Outcome
 from training.data.history import Rates
+from training.data.history_config import Outcome
 from training.data.tables import DAY
 
 CLICK = Outcome(label="click", prior=0.4, strength=10)

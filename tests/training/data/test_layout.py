@@ -3,16 +3,9 @@
 import pytest
 
 from service.contract.features import Lookup, Numeric
-from training.data.config import (
-    ColumnsConfig,
-    FeatureColumn,
-    FeaturesConfig,
-    HistoryConfig,
-    LabelColumn,
-    Outcome,
-    RateTable,
-)
+from training.data.config import ColumnsConfig, FeatureColumn, FeaturesConfig, LabelColumn
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig, Outcome, RateTable
 from training.data.layout import Own, Pair, place, place_all
 
 MAPPING = ColumnsConfig(

@@ -3,8 +3,9 @@
 import pytest
 
 from training.data import kuairand
-from training.data.config import ColumnsConfig, DataConfig, HistoryConfig
+from training.data.config import ColumnsConfig, DataConfig
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig
 from training.data.readers import reader_of
 
 

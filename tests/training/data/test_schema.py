@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from service.contract.features import Attribute, Categorical, MultiValued, Numeric, Sequence
-from training.data.config import ColumnsConfig, FeaturesConfig, HistoryConfig
+from training.data.config import ColumnsConfig, FeaturesConfig
 from training.data.errors import DataError
+from training.data.history_config import HistoryConfig
 from training.data.log import Log
 from training.data.schema import schema_of
 from training.data.seen import Seen
