@@ -14,6 +14,7 @@ from service.features.errors import LoadError, StoreUnavailable
 from service.features.record_files import Row, open_records
 from service.features.store import FeatureStore
 from service.scoring.errors import RunFailed
+from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
@@ -61,7 +62,7 @@ async def warm_like(
     requests, for twice the time. Half of the time is left to the requests; `store` is closed.
     """
     known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
-    ids = list(dict.fromkeys(id_ for cache in known for id_ in cache.ids(snapshot.scene)))
+    ids = await asyncio.to_thread(_kept, known, snapshot.scene)
     try:
         for model in map(pool.get, fresh if ids else ()):
             if model is not None:
@@ -83,6 +84,11 @@ def read_ids(path: Path) -> Iterator[str]:
         return
     with path.open(encoding="utf-8") as lines:
         yield from (line.strip() for line in lines if line.strip())
+
+
+def _kept(caches: Iterable[ItemCache], scene: str) -> list[str]:
+    """Ids that any of the caches keeps."""
+    return list(dict.fromkeys(id_ for cache in caches for id_ in cache.ids(scene)))
 
 
 async def _ids(which: str, scene: str, store: FeatureStore) -> list[str]:

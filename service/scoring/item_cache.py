@@ -128,8 +128,9 @@ class ItemCache:
 
     def ids(self, scene: str) -> list[str]:
         """The ids that are kept, some of them perhaps too old."""
-        with self._lock:
-            return [owner[1] for owner in self._owner if owner and owner[0] == scene]
+        with self._lock:  # not for longer: requests wait for it
+            owners = self._owner.copy()
+        return [owner[1] for owner in owners if owner and owner[0] == scene]
 
     def look_up(self, scene: str, ids: Sequence[str]) -> Lease:
         """Find items; what is found can be taken for as long as a request may last."""

@@ -32,7 +32,7 @@ class ItemIndex:
         buckets = 1 << max(_CELLS_A_SLOT * slots // _WIDTH, 1).bit_length()
         self._mask = buckets - 1
         self._hashes = np.zeros((buckets, _WIDTH), np.int64)
-        self._slots = np.full((buckets, _WIDTH), ABSENT, np.int64)
+        self._slots = np.zeros((buckets, _WIDTH), np.int64)  # of an empty cell: whatever it is
 
     def find(self, scene: str, ids: Sequence[str]) -> Slots:
         """(N,) slots, ABSENT where there is none."""
@@ -55,8 +55,8 @@ class ItemIndex:
             cells = np.where(known, cells, buckets * _WIDTH + other)
             _, now = np.unique(cells, return_index=True)  # of several for one cell, one at a time
             taken = cells[now]
-            had = self._slots.take(taken)
-            lost.append(had[had != ABSENT])
+            had: Slots = self._slots.take(taken)
+            lost.append(had[self._hashes.take(taken) != _EMPTY])
             self._hashes.put(taken, hashes[now])
             self._slots.put(taken, slots[now])
             later = np.ones(len(hashes), bool)
@@ -71,13 +71,11 @@ class ItemIndex:
         cells = cells[self._hashes.take(cells) == hashes]
         had: Slots = self._slots.take(cells)
         self._hashes.put(cells, _EMPTY)
-        self._slots.put(cells, ABSENT)
         return had
 
     def clear(self) -> None:
         """Forget all."""
-        self._hashes.fill(_EMPTY)
-        self._slots.fill(ABSENT)
+        self._hashes = np.zeros(self._hashes.shape, np.int64)  # at once, however large
 
     def _cells(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
         """The cell of each hash, or some cell of its bucket."""
@@ -92,6 +90,6 @@ class ItemIndex:
 
 def _hashes(scene: str, ids: Sequence[str]) -> NDArray[np.int64]:
     hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
-    hashes ^= hash(scene)
+    hashes ^= hash((scene,))  # not hash(scene): an item may be named like its scene
     hashes |= 1  # none is _EMPTY
     return hashes

@@ -48,3 +48,10 @@ def test_a_full_cache_loses_next_to_nothing() -> None:
     assert len(lost) < 80
     missing = index.find("feed", ids) == ABSENT
     assert sorted(lost.tolist()) == np.flatnonzero(missing).tolist()
+
+
+def test_items_that_are_named_like_scenes_are_told_apart() -> None:
+    index, names = ItemIndex(8), ["feed", "home"]
+    index.put("feed", names, np.array([1, 2]))
+    assert index.find("home", names).tolist() == [ABSENT, ABSENT]
+    assert index.find("feed", names).tolist() == [1, 2]
