@@ -1,6 +1,7 @@
 """Remove log files that are too old, or too many, from the directory that this process logs to."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,19 +46,20 @@ class Retention:
             self._remove(self._too_many(files, self.bytes), BY_SIZE)
 
     def _too_many(self, files: "list[_File]", most: int) -> "list[_File]":
-        """Requests first, oldest first; then items that no request left can have used."""
+        """The oldest requests, and before each of them the items that no request left can have
+        used; no more than it takes.
+        """
         total = sum(file.bytes for file in files)
+        requests = deque(file for file in files if not file.is_items)
+        items = deque(file for file in files if file.is_items)
         chosen = []
-        for file in files:
-            if total <= most:
+        while total > most:
+            used_since = (requests[0].written_at if requests else self.clock()) - self.items_s
+            queue = items if items and items[0].written_at < used_since else requests
+            if not queue:
                 break
-            if not file.is_items:
-                chosen.append(file)
-                total -= file.bytes
-        left = [file.written_at for file in files if not file.is_items and file not in chosen]
-        if chosen:
-            since = min(left, default=self.clock()) - self.items_s
-            chosen += [file for file in files if file.is_items and file.written_at < since]
+            chosen.append(queue.popleft())
+            total -= chosen[-1].bytes
         return chosen
 
     def _remove(self, files: "list[_File]", why: str) -> None:

@@ -58,9 +58,24 @@ def test_items_stay_as_long_as_a_cache_may_have_served_them(directory):
 
 
 def test_beyond_a_size_the_oldest_requests_go_and_the_items_before_them(directory):
-    # 1000 bytes; two requests files less are 800
-    assert tidy(directory, most=800) == {"size": 4}
+    # 1000 bytes; one file of requests and one of items less are 800
+    assert tidy(directory, most=800) == {"size": 2}
+    assert left(directory) == [f"{kind}-{n}" for kind in ("items", "requests") for n in range(4)]
+
+
+def test_items_that_go_with_their_requests_spare_later_requests(directory):
+    for path in directory.rglob("items-*.parquet"):
+        about = path.stat()
+        path.write_bytes(b"x" * 1_000)
+        os.utime(path, (about.st_mtime, about.st_mtime))
+    # 5500 bytes, 500 of them requests: two of each less are 3300
+    assert tidy(directory, most=3_300) == {"size": 4}
     assert left(directory) == [f"{kind}-{n}" for kind in ("items", "requests") for n in range(3)]
+
+
+def test_items_stay_beyond_a_size_as_long_as_a_cache_may_have_served_them(directory):
+    assert tidy(directory, most=0, items_s=1.5 * DAY_S) == {"size": 8}
+    assert left(directory) == ["items-0", "items-1"]
 
 
 def test_within_the_limits_and_without_any_nothing_goes(directory):
