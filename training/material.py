@@ -102,6 +102,11 @@ class OnDisk:
                 f"[data] stripes = {self._stripes} for {team.size} processes: each of them reads"
                 " one at least"
             )
+        if self._stripes > config.train.minibatch:
+            raise DataError(
+                f"[data] stripes = {self._stripes} for a minibatch of {config.train.minibatch}"
+                " rows: each gives one at least"
+            )
         if team.leads:
             self.valid = reader.read(directory, config.data.validate_days)
             require_measurable(config, self.valid, np.unique(self.valid.day).tolist())

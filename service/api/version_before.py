@@ -25,15 +25,15 @@ async def version_before(
     Raises:
         UnknownVersion: there was none.
     """
-    version, ended_a_freeze = _replaced(entries, live.version), False
+    version = _replaced(entries, live.version)
     while version is not None:
         document = (await read(version)).plan
-        if KEY in document:
-            ended_a_freeze = True
-        elif not (ended_a_freeze and document == live.plan):
+        if KEY not in document and document != live.plan:
             return version
         version = _replaced(entries, version)
-    raise UnknownVersion(f"scene {scene!r}: version {live.version} replaced none; name a version")
+    raise UnknownVersion(
+        f"scene {scene!r}: version {live.version} replaced no other plan; name a version"
+    )
 
 
 def _replaced(entries: Mapping[int, Publication], version: int) -> int | None:

@@ -216,7 +216,7 @@ class Admission:
         margin_s = self._error_s + _ERROR_SPREADS * self._error_spread_s
         margin_s = min(max(margin_s, 0.0), _LARGEST_MARGIN * left_s)
         has_room = ahead_s == 0 or ahead_s + work_s + margin_s <= left_s
-        is_burst = self._offered <= 1 and ahead_s <= _LARGEST_BURST * left_s
+        is_burst = self.offered <= 1 and ahead_s <= _LARGEST_BURST * left_s
         if has_room or is_burst or self._stands_still(now):
             return ahead_s
         raise Overloaded(

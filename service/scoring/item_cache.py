@@ -25,6 +25,7 @@ from service.scoring.item_index import ABSENT, ItemIndex
 _GUARD_S = 10.0
 _WINDOW = 1024  # least number of slots among which the longest unused are given away
 _TTL_SPREAD = 0.2  # items kept together do not all expire together
+_INDEX_BYTES = 96  # of the index a slot: 64 to 128, as it is rounded up to a power of two
 _RAW_BYTES = 512  # allowance for an item's raw values, where lookups need them
 
 Raw = tuple[Any, ...]  # of one item: the values of `ItemCache.raw_names`
@@ -102,7 +103,7 @@ class ItemCache:
         self.raw_names = _raw_names(schema)
         self.category_names = tuple(schema.item_categories)
         self.slot_bytes = 4 * width + 8 * len(self.attribute_names) + 4 * 8
-        self.slot_bytes += 4 * len(self.category_names)
+        self.slot_bytes += 4 * len(self.category_names) + _INDEX_BYTES
         self.slot_bytes += _RAW_BYTES * bool(self.raw_names)
         self.slots = max_bytes // self.slot_bytes
         self._ttl_s, self._clock = ttl_s, clock

@@ -55,7 +55,7 @@ def find_files(root: Path, scene: str) -> list[LogFile]:
         raise TrafficError(
             f"{root} holds no finished log file of scene {scene!r} (scenes: {known})"
         )
-    return [_open(path) for path in paths]
+    return [file for path in paths if (file := _open(path)) is not None]
 
 
 def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[Batch]:
@@ -65,7 +65,10 @@ def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[
             return
         skip = max(file.rows - last, 0)
         last -= file.rows - skip
-        reader = parquet.ParquetFile(file.path)
+        try:
+            reader = parquet.ParquetFile(file.path)
+        except FileNotFoundError:  # removed since it was listed
+            continue
         wanted = [
             name
             for name in reader.schema_arrow.names
@@ -85,10 +88,13 @@ def _scenes(root: Path) -> list[str]:
     return sorted({path.parents[2].name for path in root.glob(f"*/*/*/{REQUESTS}-*.parquet")})
 
 
-def _open(path: Path) -> LogFile:
+def _open(path: Path) -> LogFile | None:
+    """None where the file is gone: its service keeps so much and no more."""
     try:
         found = parquet.read_metadata(path)
         about = orjson.loads((found.metadata or {})[METADATA])
+    except FileNotFoundError:
+        return None
     except (arrow.ArrowException, OSError, KeyError, ValueError) as err:
         raise TrafficError(f"{path} is no file of a serving log: {err}") from err
     if about["format"] != FORMAT:

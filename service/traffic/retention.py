@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +64,13 @@ class Retention:
         return chosen
 
     def _remove(self, files: "list[_File]", why: str) -> None:
+        removed = 0
         for file in files:
-            file.path.unlink(missing_ok=True)
-        if files:
-            self.removed(why, len(files))
+            with suppress(FileNotFoundError):  # another process was first
+                file.path.unlink()
+                removed += 1
+        if removed:
+            self.removed(why, removed)
 
 
 @dataclass(frozen=True)

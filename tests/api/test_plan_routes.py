@@ -345,7 +345,8 @@ def test_rollback_from_a_scenes_first_plan_names_it_also_when_it_came_back(servi
     assert service.client.post(path, headers=AUTH).status_code == 200
     answer = service.client.post(path, headers=AUTH)
     assert answer.status_code == 404
-    assert answer.json()["detail"] == "scene 'young': version 3 replaced none; name a version"
+    detail = "scene 'young': version 3 replaced no other plan; name a version"
+    assert answer.json()["detail"] == detail
 
 
 def test_a_param_of_the_wrong_type_is_named_once(service):

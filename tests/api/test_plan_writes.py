@@ -94,6 +94,14 @@ def test_a_rollback_after_a_freeze_ended_goes_to_the_plan_before_and_not_to_the_
     assert live(service)["plan"] == changed(b=0.5)
 
 
+def test_a_rollback_passes_over_a_plan_that_was_published_twice(service):
+    service.publish(changed(b=0.5))
+    service.publish(changed(b=0.6))
+    service.publish(changed(b=0.6))
+    assert service.client.post(URL + "/rollback", headers=AUTH).status_code == 200
+    assert live(service)["plan"] == changed(b=0.5)
+
+
 def test_a_rollback_undoes_what_was_changed_under_a_freeze(service):
     service.publish(changed(b=0.6))
     freeze(service, "sum")

@@ -126,6 +126,12 @@ def test_a_draft_is_worth_what_its_first_items_brought(log, tmp_path):
     assert draft.doubly_robust.value == pytest.approx(np.mean(expected))
 
 
+def test_a_file_removed_after_it_was_listed_is_left_out(log):
+    (file,) = find_files(log, "feed")
+    file.path.unlink()
+    assert list(read_batches([file], 1000, ItemNames())) == []
+
+
 def test_without_propensities_no_worth_is_claimed(log, tmp_path):
     outcomes = read_outcomes(write_csv(tmp_path / "o.csv", [{"request_id": "r1", "click": 1}]))
     with pytest.raises(TrafficError, match="need the columns item_id and propensity"):

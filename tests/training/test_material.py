@@ -180,3 +180,7 @@ def test_stripes_that_nobody_or_nothing_fills_are_refused(directory: Path, tmp_p
         DataError, match=r"\[data\] stripes = 1 for 2 processes: each of them reads"
     ):
         material_of(one, reader_for(one), directory, tmp_path, Team(size=2))
+    tiny = one.model_copy(update={"train": one.train.model_copy(update={"minibatch": 2})})
+    thin = on_parquet(tiny, rows_at_once=PIECE, stripes=3)
+    with pytest.raises(DataError, match="stripes = 3 for a minibatch of 2 rows: each gives one"):
+        material_of(thin, reader_for(thin), directory, tmp_path, Team())
