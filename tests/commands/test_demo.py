@@ -36,9 +36,8 @@ def ids(models, name):
 def test_the_demo_ranks_its_own_items_with_every_feature(models, store, tmp_path):
     with running(models, store, tmp_path / "state", demo=True) as service:
         items = ids(models, "items.jsonl")
-        reply = service.rank(
-            {"user": {"id": ids(models, "users.jsonl")[0]}, "candidates": {"ids": items}}
-        ).json()
+        body = {"user": {"id": ids(models, "users.jsonl")[0]}, "candidates": {"ids": items}}
+        reply = service.rank(body, **{"X-Request-Timeout-Ms": "5000"}).json()
         assert (reply["scene"], reply["plan"], reply["degraded"]) == ("demo", 1, [])
         assert sorted(reply["ids"]) == sorted(items)
         assert list(reply["heads"]) == HEADS
