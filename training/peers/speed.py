@@ -136,6 +136,8 @@ def side_by_side(rows: Rows, rounds: int) -> dict[str, list[float]]:
             measured = rate(rows, epoch)
             if number:
                 found[name].append(measured)
+        said = ", ".join(f"{name} {rates[-1]:,.0f}" for name, rates in found.items() if rates)
+        _tell(f"round {number}/{rounds}, rows/s: {said or 'warming up'}")
     return found
 
 
@@ -145,6 +147,7 @@ def curve(name: str, data: Path, count: int, rounds: int) -> dict[int, list[floa
     for _ in range(rounds):
         for processes in PROCESSES:
             found[processes].append(_launched(processes, name, data, count))
+            _tell(f"{processes} of {PROCESSES[-1]} processes: {found[processes][-1]:,.0f} rows/s")
     return found
 
 
@@ -204,6 +207,11 @@ def report(results: dict[str, Any]) -> str:
             times = statistics.median(a / b for a, b in zip(rates, alone, strict=True))
             lines.append(f"| {name} | {processes} | {_spread(rates)} | {times:.2f} |")
     return "\n".join(lines) + "\n"
+
+
+def _tell(sentence: str) -> None:
+    """Where a person looks during the minutes this takes."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _spread(rates: list[float]) -> str:
