@@ -211,7 +211,7 @@ def report(results: dict[str, Any]) -> str:
 
 def _tell(sentence: str) -> None:
     """Where a person looks during the minutes this takes."""
-    print(sentence, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{sentence}\n")
 
 
 def _spread(rates: list[float]) -> str:
