@@ -16,6 +16,7 @@ from service.api.guarding import Watcher
 from service.api.publishing import Publisher
 from service.api.shadowing import Shadowing
 from service.commands.demo import Seeder
+from service.commands.first_run import run_first
 from service.commands.remembering import item_listener, remember
 from service.commands.reranking import rerank_by_plan
 from service.commands.warming import warm_items, warm_like
@@ -149,6 +150,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         with contextlib.suppress(StoreUnavailable):
             await features.fetch("", "", ())  # connects: the first request should not wait for it
         changes = asyncio.create_task(follow_changes(redis, items.forget, forget_items))
+        await run_first(loader, pool, items)
         if settings.warm_items:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hearing.wait(), _PATIENCE_S)
