@@ -57,8 +57,9 @@ class ItemIndex:
             taken = cells[now]
             had: Slots = self._slots.take(taken)
             lost.append(had[self._hashes.take(taken) != _EMPTY])
-            self._hashes.put(taken, hashes[now])
-            self._slots.put(taken, slots[now])
+            # not ndarray.put, which copies the whole table in case an index is out of bounds
+            self._hashes.reshape(-1)[taken] = hashes[now]
+            self._slots.reshape(-1)[taken] = slots[now]
             later = np.ones(len(hashes), bool)
             later[now] = False
             hashes, slots = hashes[later], slots[later]
@@ -70,7 +71,7 @@ class ItemIndex:
         cells = self._cells(hashes)
         cells = cells[self._hashes.take(cells) == hashes]
         had: Slots = self._slots.take(cells)
-        self._hashes.put(cells, _EMPTY)
+        self._hashes.reshape(-1)[cells] = _EMPTY
         return had
 
     def clear(self) -> None:

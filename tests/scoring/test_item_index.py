@@ -1,5 +1,7 @@
 """The item index against a dict, with room for all items and without."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +57,15 @@ def test_items_that_are_named_like_scenes_are_told_apart() -> None:
     index.put("feed", names, np.array([1, 2]))
     assert index.find("home", names).tolist() == [ABSENT, ABSENT]
     assert index.find("feed", names).tolist() == [1, 2]
+
+
+def test_one_item_takes_and_leaves_its_place_without_a_copy_of_the_table() -> None:
+    index = ItemIndex(1_000_000)
+    tracemalloc.start()
+    try:
+        index.put("feed", ["a"], np.array([7]))
+        index.drop("feed", ["a"])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 100_000, "bytes; the table has some 67 million"
