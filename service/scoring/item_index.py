@@ -4,6 +4,7 @@ A dict is asked one id after the other, and each answer waits for several reads 
 CPU cache holds any more; here the reads of all ids are under way together.
 """
 
+import mmap
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,8 +32,8 @@ class ItemIndex:
     def __init__(self, slots: int) -> None:
         buckets = 1 << max(_CELLS_A_SLOT * slots // _WIDTH, 1).bit_length()
         self._mask = buckets - 1
-        self._hashes = np.zeros((buckets, _WIDTH), np.int64)
-        self._slots = np.zeros((buckets, _WIDTH), np.int64)  # of an empty cell: whatever it is
+        self._hashes = _zeros(buckets)
+        self._slots = _zeros(buckets)  # of an empty cell: whatever it is
 
     def find(self, scene: str, ids: Sequence[str]) -> Slots:
         """(N,) slots, ABSENT where there is none."""
@@ -76,7 +77,7 @@ class ItemIndex:
 
     def clear(self) -> None:
         """Forget all."""
-        self._hashes = np.zeros(self._hashes.shape, np.int64)  # at once, however large
+        self._hashes = _zeros(len(self._hashes))  # at once, however large
 
     def _cells(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
         """The cell of each hash, or some cell of its bucket."""
@@ -87,6 +88,17 @@ class ItemIndex:
 
     def _buckets(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
         return (hashes >> 4) & self._mask
+
+
+def _zeros(buckets: int) -> NDArray[np.int64]:
+    """(buckets, _WIDTH), in small pages that are there once they are written to.
+
+    NumPy asks for huge ones: five items first put into a table of 134 MB waited 20 ms for them.
+    """
+    memory = mmap.mmap(-1, buckets * _WIDTH * 8)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.int64).reshape(buckets, _WIDTH)
 
 
 def _hashes(scene: str, ids: Sequence[str]) -> NDArray[np.int64]:
