@@ -8,7 +8,6 @@ CPU clock; the difference of the turns has the noise of the machine in it.
 
 import asyncio
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 import uvloop
 
 from loadtest.cost_file import added_percent, write_cost
+from loadtest.in_process import serving
 from loadtest.machine import describe_machine
 from loadtest.request_profile import Sender
 from service.commands.runtime import Runtime, build_runtime
@@ -36,34 +35,26 @@ async def measure(
     runtime: Runtime, candidates: int, turns: int, requests: int
 ) -> tuple[dict[str, list[float]], float]:
     """CPU ms a request of each turn, by "off" and "on"; of the writing thread a logged request."""
-    server = uvicorn.Server(uvicorn.Config(runtime.app, log_config=None, access_log=False))
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.05)
-        if serving.done():
-            raise RuntimeError("the service did not start")
     log = runtime.parts.remembering.log
     assert log is not None, "the settings want one"
-    sender = await Sender.start(listener.getsockname()[1], "ids", candidates)
-    found: dict[str, list[float]] = {"off": [], "on": []}
-    writing, logged = 0.0, 0
-    for turn in range(2 * turns):
-        kind = ("off", "on")[turn % 2]
-        log._sample = Sample(float(kind == "on"))
-        await sender.send(_WARM_UP)
-        await _written(log)
-        began, thread_began = time.process_time(), _cpu_of(log._thread)
-        await sender.send(requests)
-        await _written(log)
-        found[kind].append((time.process_time() - began) * 1000 / requests)
-        if kind == "on":
-            writing += _cpu_of(log._thread) - thread_began
-            logged += requests
-    await asyncio.to_thread(log.finish_files, _FILES_S)
-    await sender.stop()
-    server.should_exit = True
-    await serving
+    async with serving(runtime.app) as port:
+        sender = await Sender.start(port, "ids", candidates)
+        found: dict[str, list[float]] = {"off": [], "on": []}
+        writing, logged = 0.0, 0
+        for turn in range(2 * turns):
+            kind = ("off", "on")[turn % 2]
+            log._sample = Sample(float(kind == "on"))
+            await sender.send(_WARM_UP)
+            await _written(log)
+            began, thread_began = time.process_time(), _cpu_of(log._thread)
+            await sender.send(requests)
+            await _written(log)
+            found[kind].append((time.process_time() - began) * 1000 / requests)
+            if kind == "on":
+                writing += _cpu_of(log._thread) - thread_began
+                logged += requests
+        await asyncio.to_thread(log.finish_files, _FILES_S)
+        await sender.stop()
     return found, writing * 1000 / logged
 
 

@@ -11,7 +11,6 @@ import cProfile
 import io
 import json
 import pstats
-import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -20,9 +19,9 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 import uvloop
 
+from loadtest.in_process import serving
 from loadtest.machine import describe_commit, describe_machine, describe_versions
 from loadtest.traffic import FORMS
 from service.commands.runtime import Runtime, build_runtime
@@ -91,23 +90,12 @@ class Sender:
 
 async def measure(runtime: Runtime, form: str, candidates: int, requests: int) -> dict[str, Any]:
     """CPU of a request, inside ONNX Runtime's runs and outside, and its stages."""
-    config = uvicorn.Config(
-        runtime.app, log_config=None, access_log=False, server_header=False, lifespan="on"
-    )
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.05)
-        if serving.done():
-            raise RuntimeError("the service did not start")
-    client = await Sender.start(listener.getsockname()[1], form, candidates)
-    try:
-        return await _measured(client, requests)
-    finally:
-        await client.stop()
-        server.should_exit = True
-        await serving
+    async with serving(runtime.app) as port:
+        client = await Sender.start(port, form, candidates)
+        try:
+            return await _measured(client, requests)
+        finally:
+            await client.stop()
 
 
 async def _measured(client: Sender, requests: int) -> dict[str, Any]:

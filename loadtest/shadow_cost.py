@@ -6,10 +6,8 @@ kind and the least. `shadow_alone`: in scoring and comparing, by the worker's ow
 difference of the turns has the noise of the machine in it.
 """
 
-import asyncio
 import copy
 import json
-import socket
 import sys
 import time
 from pathlib import Path
@@ -17,12 +15,12 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-import uvicorn
 import uvloop
 
 from loadtest.bench_store import bench_plan
 from loadtest.catalogue import SCENE
 from loadtest.cost_file import added_percent, write_cost
+from loadtest.in_process import serving
 from loadtest.machine import describe_machine
 from loadtest.request_profile import Sender
 from service.api import shadowing
@@ -66,28 +64,21 @@ async def measure(
     runtime: Runtime, candidates: int, turns: int, requests: int
 ) -> dict[str, list[float]]:
     """CPU ms a request of each turn, by "off" and "on"."""
-    server = uvicorn.Server(uvicorn.Config(runtime.app, log_config=None, access_log=False))
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.05)
-        if serving.done():
-            raise RuntimeError("the service did not start")
-    port = listener.getsockname()[1]
-    sender = await Sender.start(port, "ids", candidates)
-    found: dict[str, list[float]] = {"off": [], "on": []}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        for turn in range(2 * turns):
-            kind = ("off", "on")[turn % 2]
-            await _publish(client, plan(kind == "on"))
-            await sender.send(_WARM_UP)
-            began = time.process_time()
-            await sender.send(requests)
-            found[kind].append((time.process_time() - began) * 1000 / requests)
-        report = (await client.get(f"/v1/plans/{SCENE}/shadow")).json()
-    await sender.stop()
-    server.should_exit = True
-    await serving
+    async with serving(runtime.app) as port:
+        sender = await Sender.start(port, "ids", candidates)
+        found: dict[str, list[float]] = {"off": [], "on": []}
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False
+        ) as client:
+            for turn in range(2 * turns):
+                kind = ("off", "on")[turn % 2]
+                await _publish(client, plan(kind == "on"))
+                await sender.send(_WARM_UP)
+                began = time.process_time()
+                await sender.send(requests)
+                found[kind].append((time.process_time() - began) * 1000 / requests)
+            report = (await client.get(f"/v1/plans/{SCENE}/shadow")).json()
+        await sender.stop()
     compared = report["requests"].get("compared", 0)
     if compared < 0.9 * requests:
         raise RuntimeError(f"only {compared} of {requests} requests were compared: {report}")

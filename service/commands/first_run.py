@@ -10,8 +10,9 @@ import structlog
 
 from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
+from service.experiment.variants import one_model_each
 from service.features.store import Fetched
-from service.scoring.errors import RunFailed
+from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
@@ -26,21 +27,30 @@ log = structlog.get_logger("finerank.first_run")
 
 
 async def run_first(loader: PlanLoader, pool: ModelPool, caches: ItemCaches) -> None:
-    """Score with the live formula of every scene and every model that it may use."""
+    """Score with every scene's default under each model that its plan may use.
+
+    What fails is logged: the requests will say it, or have no such trouble.
+    """
     for scene in loader.scenes():
         snapshot = loader.snapshot(scene)
-        for model in map(pool.get, snapshot.models if snapshot else ()):
-            if snapshot is not None and model is not None:
-                try:
-                    await asyncio.to_thread(_score, scene, snapshot, model, caches)
-                except RunFailed as err:
-                    log.warning("first_run_failed", scene=scene, model=model.id, reason=str(err))
+        if snapshot is None:
+            continue
+        for id_, alone in one_model_each(snapshot, snapshot.models):
+            model = pool.get(id_)
+            if model is None:
+                continue
+            cache = caches.of(model)
+            try:
+                await asyncio.to_thread(_score, scene, alone, model, cache)
+            except Exception as err:
+                log.warning("first_run_failed", scene=scene, model=id_, reason=str(err))
 
 
-def _score(scene: str, snapshot: Snapshot, model: LoadedModel, caches: ItemCaches) -> None:
-    ids = list(dict.fromkeys(str(row["item"]["id"]) for row in model.golden.raw))
+def _score(scene: str, snapshot: Snapshot, model: LoadedModel, cache: ItemCache | None) -> None:
+    rows = enumerate(model.golden.raw)
+    ids = list(dict.fromkeys(str(row["item"].get("id", number)) for number, row in rows))
     request = RankInput("first-run", scene, ids, deadline=float("inf"))
-    cache, nothing = caches.of(model), Fetched.nothing(len(ids))
+    nothing = Fetched.nothing(len(ids))
     for _ in range(_TIMES):
         kept = None
         if cache is not None and not cache.has_listener:  # whose log holds real items only

@@ -5,7 +5,9 @@ CPU cache holds any more; here the reads of all ids are under way together.
 """
 
 import mmap
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +97,9 @@ def _zeros(buckets: int) -> NDArray[np.int64]:
 
     NumPy asks for huge ones: five items first put into a table of 134 MB waited 20 ms for them.
     """
-    memory = mmap.mmap(-1, buckets * _WIDTH * 8)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
+    memory = mmap.mmap(-1, buckets * _WIDTH * 8, **private)
+    with suppress(OSError, AttributeError):  # a kernel without huge pages, or another system
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.int64).reshape(buckets, _WIDTH)
 
