@@ -63,12 +63,12 @@ def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[
     for file in files:
         if last <= 0:
             return
-        skip = max(file.rows - last, 0)
-        last -= file.rows - skip
         try:
             reader = parquet.ParquetFile(file.path)
         except FileNotFoundError:  # removed since it was listed
             continue
+        skip = max(file.rows - last, 0)
+        last -= file.rows - skip
         wanted = [
             name
             for name in reader.schema_arrow.names
