@@ -47,7 +47,7 @@ class Aside:
             RunFailed, InlineError: see `scored.score`.
         """
         model = self.pool.get(treatment.model)
-        if model is None or not self.workers.has_idle:
+        if model is None or not self.workers.idle:
             raise Busy
         kept, inline = None, request.inline
         if self.items is not None and not request.item_columns:
@@ -64,7 +64,7 @@ class Aside:
             except StoreUnavailable as err:
                 raise Busy from err
             fetched = found if ids else replace(fetched, user=found.user)
-        if not self.workers.has_idle:
+        if not self.workers.idle:
             raise Busy
         return await self._run(
             lambda stop: score(

@@ -16,6 +16,7 @@ from service.features.versions import record_versions
 from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs, Part
 from service.scoring.item_cache import ItemCache, ItemRecords, Items, Lease
 from service.scoring.package import LoadedModel
+from service.scoring.pieces import Crew, in_pieces, rows_of
 from service.scoring.ranking import RankInput
 from service.scoring.session import Heads, Stop, filled_up
 
@@ -94,15 +95,26 @@ def prepare(
 
 
 def infer(
-    model: LoadedModel, prepared: Prepared, kept: Kept | None, rows: int, stop: Stop
-) -> Heads:
+    model: LoadedModel,
+    prepared: Prepared,
+    kept: Kept | None,
+    rows: int,
+    stop: Stop,
+    crew: Crew | None = None,
+) -> tuple[Heads, float]:
     """Heads of the N candidates; what the cache did not have is kept now.
+
+    Idle threads of `crew` help; the seconds that they worked come with the heads.
 
     Raises:
         RunFailed, RunStopped: see Session.run.
     """
+    blocks = prepared.blocks
     if kept is None:
-        return _own(model.graphs.run(prepared.blocks, stop), rows)
+        heads, helped_s = in_pieces(
+            rows, lambda some: model.graphs.run(rows_of(blocks, some), stop), crew
+        )
+        return _own(heads, rows), helped_s
     graphs, items, lease = model.graphs, prepared.items, kept.lease
     assert isinstance(graphs, CutGraphs), "only a cut model has an item cache"
     assert items is not None, "only what is prepared with the cache is scored with it"
@@ -111,11 +123,13 @@ def infer(
         fresh = graphs.item_part(items.blocks, stop)
         kept.cache.tell(prepared.records)
     part = kept.cache.parts(lease, fresh, filled_up(rows))
-    user = graphs.user_part(prepared.blocks, stop)
-    heads = graphs.heads(user, part, prepared.blocks, stop)
+    user = graphs.user_part(blocks, stop)
+    heads, helped_s = in_pieces(
+        rows, lambda some: graphs.heads(user, part[some], rows_of(blocks, some), stop), crew
+    )
     if fresh is not None and kept.learns:
         _keep(kept, model.schema, items, fresh, prepared.uncertain, prepared.records)
-    return _own(heads, rows)
+    return _own(heads, rows), helped_s
 
 
 def _own(heads: Heads, rows: int) -> Heads:

@@ -14,6 +14,7 @@ from service.fusion import order
 from service.scoring.errors import RunStopped
 from service.scoring.explaining import Explaining, explain
 from service.scoring.package import LoadedModel
+from service.scoring.pieces import Crew
 from service.scoring.prepared import Kept, infer, item_categories, prepare
 from service.scoring.ranking import Evidence, Explained, RankInput, Reranked, Treatment
 from service.scoring.reranking import Reranker, apply_rules
@@ -25,7 +26,10 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Scored:
-    """N candidates: heads and scores in input order, `order` the best first."""
+    """N candidates: heads and scores in input order, `order` the best first.
+
+    `helped_ms`: what other threads worked on them, beside `timings_ms`.
+    """
 
     heads: Mapping[str, NDArray[np.float32]]
     scores: NDArray[np.float64]
@@ -37,6 +41,7 @@ class Scored:
     explained: Explained | None
     reranked: Reranked | None = None
     evidence: Evidence | None = None
+    helped_ms: float = 0.0
 
 
 def score(
@@ -51,10 +56,12 @@ def score(
     infer_by: float = math.inf,
     explaining: Explaining | None = None,
     reranker: Reranker | None = None,
+    crew: Crew | None = None,
 ) -> Scored:
     """Read, encode, run, fuse, order. `asked_at`: when this was handed over, on `clock`.
 
-    Without a `reranker` the order is that of the scores, whatever rules the treatment has.
+    Idle threads of `crew` help with the inference. Without a `reranker` the order is that of the
+    scores, whatever rules the treatment has.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
@@ -68,7 +75,7 @@ def score(
     if clock() > infer_by:
         raise RunStopped
     with stages.timed("infer"):
-        heads = infer(model, prepared, kept, rows, stop)
+        heads, helped_s = infer(model, prepared, kept, rows, stop, crew)
     with stages.timed("fuse"):
         scalars = treatment.scalars(prepared.raw.user, prepared.raw.context)
         columns: dict[str, Floats] = {**heads, **prepared.attributes}
@@ -107,4 +114,5 @@ def score(
             versions=prepared.versions,
             categories=categories,
         ),
+        helped_ms=helped_s * 1000,
     )

@@ -159,14 +159,17 @@ class Scorer:
         except RunFailed as err:
             log.error("model run failed", model=model.id, scene=request.scene, error=str(err))
             return ranking.unscored(MODEL_FAILED)
-        self.costs.observe(model.id, choice.rows, {**ranking.stages.ms, **scored.timings_ms})
+        timings_ms = {**ranking.stages.ms, **scored.timings_ms}
+        # A cost is what threads are busy with, however many of them.
+        busy_ms = {**timings_ms, "infer": timings_ms["infer"] + scored.helped_ms}
+        self.costs.observe(model.id, choice.rows, busy_ms)
         return ranked(
             request,
             ranking.snapshot,
             choice.treatment,
             scored,
             ranking.degraded,
-            {**ranking.stages.ms, **scored.timings_ms},
+            timings_ms,
             found_items=None if kept is None else choice.rows - len(kept.lease.missing),
         )
 
@@ -225,6 +228,7 @@ class Scorer:
                 infer_by,
                 explaining,
                 self._reranker,
+                self._workers,
             )
             return scored, self._clock()
 

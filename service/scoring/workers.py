@@ -4,8 +4,9 @@ import asyncio
 import heapq
 import itertools
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -39,6 +40,8 @@ class Workers:
     not stand in the way of one who has 40 ms. Work whose time is up before a thread is free never
     starts.
 
+    Work may be shared with threads that have nothing to do at that moment (`share`).
+
     Work on the side (`offer`) has what threads are left over: one at a time, begun when no other
     work waits, and told to stop when other work would have to wait for it.
     """
@@ -51,6 +54,7 @@ class Workers:
         self._changed = threading.Condition()
         self._closed = False
         self._idle = 0
+        self._shared: deque[_Shared] = deque()  # once for each thread that is called to help
         # (work, how to stop it)
         self._aside: deque[tuple[Callable[[], None], Callable[[], None]]] = deque(maxlen=MOST_ASIDE)
         self._stop_aside: Callable[[], None] | None = None  # of the one that runs
@@ -87,9 +91,23 @@ class Workers:
         return result
 
     @property
-    def has_idle(self) -> bool:
-        """Whether a thread is free and nothing waits for it."""
-        return self._idle > len(self._waiting)
+    def idle(self) -> int:
+        """Threads that are free, less what waits for them."""
+        return max(self._idle - len(self._waiting) - len(self._shared), 0)
+
+    def share(self, tasks: Sequence[Callable[[], None]]) -> float:
+        """Do all of these on this scoring thread and on those that are idle now.
+
+        Ends when all are done. Gives the seconds that other threads worked on them, and raises what
+        the first that failed raised; what had not begun then is left undone.
+        """
+        shared = _Shared(tasks)
+        with self._changed:
+            for _ in range(min(self.idle, len(tasks) - 1)):
+                self._shared.append(shared)
+                self._changed.notify()
+        shared.do()
+        return shared.wait()
 
     def offer(self, work: Callable[[], None], stop: Callable[[], None]) -> bool:
         """Do this on the side; False when too much waits there. `stop` may come at any time."""
@@ -131,9 +149,11 @@ class Workers:
     def _serve(self) -> None:
         while True:
             # A thread that waits would keep the last request's model, and its item cache, alive.
-            job = aside = None
+            job = aside = shared = None
             with self._changed:
-                while not self._waiting and (not self._aside or self._stop_aside is not None):
+                while not (self._waiting or self._shared) and (
+                    not self._aside or self._stop_aside is not None
+                ):
                     if self._closed:
                         return
                     self._idle += 1
@@ -144,10 +164,14 @@ class Workers:
                     if job.begun or self._closed:
                         continue
                     job.begun = True
+                elif self._shared:
+                    shared = self._shared.popleft()
                 else:
                     aside, self._stop_aside = self._aside.popleft()
             if job is not None:
                 job.do()
+            elif shared is not None:
+                shared.do(helps=True)
             elif aside is not None:
                 self._do_aside(aside)
 
@@ -158,6 +182,48 @@ class Workers:
             log.exception("work_aside_failed")
         with self._changed:
             self._stop_aside = None
+
+
+class _Shared:
+    """Tasks of one request that several threads do."""
+
+    __slots__ = ("_all_done", "_error", "_helped_s", "_left", "_lock", "_tasks")
+
+    def __init__(self, tasks: Sequence[Callable[[], None]]) -> None:
+        self._tasks = deque(tasks)
+        self._left = len(tasks)
+        self._lock, self._all_done = threading.Lock(), threading.Event()
+        self._error: BaseException | None = None
+        self._helped_s = 0.0
+
+    def do(self, *, helps: bool = False) -> None:
+        """Tasks that nobody has begun, one after the other: none, if a helper comes too late."""
+        while True:
+            try:
+                task = self._tasks.popleft()
+            except IndexError:
+                return
+            began = time.perf_counter()
+            try:
+                if self._error is None:
+                    task()
+            except BaseException as err:
+                self._error = err
+            with self._lock:
+                self._helped_s += time.perf_counter() - began if helps else 0.0
+                self._left -= 1
+                if not self._left:
+                    self._all_done.set()
+
+    def wait(self) -> float:
+        self._all_done.wait()
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it refers to this frame, and so to all that the tasks hold
+        return self._helped_s
 
 
 class _Job:

@@ -49,7 +49,7 @@ async def aside(tmp_path: Path) -> AsyncIterator[Aside]:
 
 async def until_busy(aside: Aside) -> None:
     began = time.monotonic()
-    while aside.workers.has_idle:
+    while aside.workers.idle:
         assert time.monotonic() - began < 10
         await asyncio.sleep(0.01)
 

@@ -153,7 +153,7 @@ async def test_turn_of_work_that_never_began_ends_too(workers: Workers) -> None:
 async def test_work_on_the_side_is_done_when_nothing_else_waits(workers: Workers) -> None:
     let_go, done, order = threading.Event(), threading.Event(), []
     first = await occupied(workers, let_go)
-    assert not workers.has_idle
+    assert workers.idle == 0
     assert workers.offer(lambda: (order.append("aside"), done.set()), never)
     urgent = asyncio.create_task(
         workers.run(lambda: order.append("urgent"), timeout_s=10, stop=never)
@@ -208,3 +208,69 @@ async def test_a_thread_that_waits_keeps_nothing_of_the_work_before(workers: Wor
             break
         await asyncio.sleep(0.01)
     assert gone() is None
+
+
+@pytest.fixture
+def three() -> Iterator[Workers]:
+    workers = Workers(3)
+    yield workers
+    workers.close()
+
+
+async def all_idle(workers: Workers) -> None:
+    while workers.idle < workers.threads:  # noqa: ASYNC110, threads set no event
+        await asyncio.sleep(0.001)
+
+
+async def test_idle_threads_take_a_share(three: Workers) -> None:
+    together, names = threading.Barrier(3), set()
+
+    def task() -> None:
+        together.wait(10)  # only three threads at once get past it
+        names.add(threading.current_thread().name)
+
+    await all_idle(three)
+    helped_s = await three.run(lambda: three.share([task] * 3), timeout_s=20, stop=never)
+    assert len(names) == 3
+    assert helped_s > 0
+
+
+async def test_one_thread_alone_does_all_that_is_shared(workers: Workers) -> None:
+    done: list[int] = []
+    tasks = [lambda n=n: done.append(n) for n in range(5)]
+    assert await workers.run(lambda: workers.share(tasks), timeout_s=10, stop=never) == 0.0
+    assert done == [0, 1, 2, 3, 4]
+
+
+async def test_busy_threads_are_not_waited_for(three: Workers) -> None:
+    await all_idle(three)
+    let_go = threading.Event()
+    busy = [asyncio.create_task(three.run(let_go.wait, timeout_s=10, stop=never)) for _ in "ab"]
+    while three.idle > 1:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    names: list[str] = []
+
+    def task() -> None:
+        names.append(threading.current_thread().name)
+
+    await three.run(lambda: three.share([task] * 4), timeout_s=10, stop=never)
+    assert len(set(names)) == 1  # the two others have work of their own
+    let_go.set()
+    await asyncio.gather(*busy)
+
+
+async def test_error_in_a_share_reaches_the_one_who_shared(three: Workers) -> None:
+    await all_idle(three)
+    both = threading.Barrier(2)
+
+    def fails() -> None:
+        both.wait(10)
+        raise ZeroDivisionError("in a piece")
+
+    def works() -> None:
+        both.wait(10)
+
+    with pytest.raises(ZeroDivisionError, match="in a piece"):
+        await three.run(lambda: three.share([works, fails]), timeout_s=20, stop=never)
+    await all_idle(three)
+    assert await three.run(lambda: 1, timeout_s=10, stop=never) == 1
