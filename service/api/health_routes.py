@@ -17,6 +17,7 @@ from service.metrics import MEDIA_TYPE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 
+NO_PLAN = "no scene has a plan yet; publish one: finerank plan publish SCENE plan.json"
 _USUAL_CANDIDATES = 500
 
 
@@ -32,10 +33,10 @@ def health_routes(
 
     @router.get("/readyz", summary="At least one scene can rank")
     async def readyz() -> Response:
-        scenes = _ranking(loader, pool)
-        if scenes:
-            return json_reply({"status": "ready", "scenes": scenes})
-        return json_reply({"status": "not ready", "reason": "no scene can rank; see /healthz"}, 503)
+        why = why_nothing_ranks(loader, pool)
+        if why is None:
+            return json_reply({"status": "ready", "scenes": _ranking(loader, pool)})
+        return json_reply({"status": "not ready", "reason": why}, 503)
 
     @router.get("/healthz", summary="Every scene, plan and model, and what is wrong with it")
     async def healthz() -> Response:
@@ -68,13 +69,31 @@ def health_report(loader: PlanLoader, pool: ModelPool) -> dict[str, Any]:
         store = {"status": "lost", "problem": loader.store_problem}
     if loader.synced_at is not None:
         store["synced_s_ago"] = round(time.monotonic() - loader.synced_at, 1)
+    why = why_nothing_ranks(loader, pool)
     wrong = problems or pool.problems or loader.store_problem is not None
     return {
-        "status": "not ready" if not ranking else "degraded" if wrong else "ok",
+        "status": "not ready" if why else "degraded" if wrong else "ok",
+        **({"reason": why} if why else {}),
         "scenes": scenes,
         "models": {"loaded": list(pool.ids), "problems": dict(pool.problems)},
         "store": store,
     }
+
+
+def why_nothing_ranks(loader: PlanLoader, pool: ModelPool) -> str | None:
+    """The reason, and what to do about it; None when a scene ranks."""
+    if _ranking(loader, pool):
+        return None
+    reasons = loader.problems()
+    for scene in loader.scenes():
+        if scene not in reasons and (snapshot := loader.snapshot(scene)):
+            absent = ", ".join(sorted(id_ for id_ in snapshot.models if pool.get(id_) is None))
+            reasons[scene] = f"not loaded: {absent}; see finerank models check"
+    if reasons:
+        return "; ".join(f"scene {scene}: {why}" for scene, why in sorted(reasons.items()))
+    if loader.store_problem is not None:
+        return f"no plan was saved here, and {loader.store_problem}"
+    return NO_PLAN
 
 
 def set_gauges(metrics: Metrics, loader: PlanLoader, pool: ModelPool) -> None:

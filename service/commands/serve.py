@@ -62,6 +62,7 @@ def serve(
     # Loading the whole service takes a second: other commands need not wait for it.
     import uvicorn
 
+    from service.api.http_server import http_protocol
     from service.commands.runtime import build_runtime
 
     with console.refusals(SettingsError, EmbeddedError, RuntimeProblem, TrafficError, ValueError):
@@ -86,6 +87,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             runtime.app,
+            http=http_protocol(runtime.app),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -133,6 +135,7 @@ def _show(settings: Settings) -> None:
 
 def _say_hello(parts: "Parts", settings: Settings, url: str) -> None:
     """What a person wants to know once the service answers."""
+    from service.api.health_routes import why_nothing_ranks
     from service.commands.demo import curl_lines
 
     made = settings.token is None
@@ -142,9 +145,8 @@ def _say_hello(parts: "Parts", settings: Settings, url: str) -> None:
     if made:
         kept = settings.state_dir / "token"
         console.out.print(f"write token (kept in {kept}): {token}", markup=False)
-    if not parts.loader.scenes():
-        first = f"finerank plan publish SCENE plan.json --url {url}"
-        console.out.print(f"no scene can rank yet; /healthz says why, or publish: {first}")
+    if why := why_nothing_ranks(parts.loader, parts.pool):
+        console.out.print(f"nothing can be ranked: {why}", markup=False)
     if url != URL:
         console.out.print(f"for commands beside it: export FINERANK_URL={url}", markup=False)
     if not settings.demo:

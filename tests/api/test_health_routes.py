@@ -12,8 +12,11 @@ def test_without_a_plan_the_service_is_live_not_ready_and_takes_a_first_plan(
     with running(models, valkey_of_its_own, tmp_path) as service:
         assert service.client.get("/livez").status_code == 200
         ready = service.client.get("/readyz")
-        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
-        assert service.client.get("/healthz").status_code == 503
+        why = "no scene has a plan yet; publish one: finerank plan publish SCENE plan.json"
+        assert ready.status_code == 503
+        assert ready.json() == {"status": "not ready", "reason": why}
+        health = service.client.get("/healthz")
+        assert (health.status_code, health.json()["reason"]) == (503, why)
         ranked = service.rank({"items": []})
         assert ranked.status_code == 503
         assert ranked.json()["detail"] == "no scene has a plan yet: PUT one to /v1/plans/{scene}"
@@ -21,6 +24,7 @@ def test_without_a_plan_the_service_is_live_not_ready_and_takes_a_first_plan(
         assert service.client.get("/readyz").json() == {"status": "ready", "scenes": ["feed"]}
         report = service.client.get("/healthz").json()
         assert report["status"] == "ok"
+        assert "reason" not in report
         assert report["scenes"]["feed"] == {"ranks": True, "plan": 1, "models": ["tiny/1"]}
         assert report["models"] == {"loaded": ["tiny/1"], "problems": {}}
 
@@ -35,10 +39,13 @@ def test_a_plan_that_cannot_be_used_here_is_named_with_the_reason(tmp_path, valk
         file.write(b"x")
     with running(tmp_path / "bad", valkey_of_its_own, tmp_path / "b") as service:
         assert service.client.get("/livez").status_code == 200
-        assert service.client.get("/readyz").status_code == 503
+        ready = service.client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["reason"].startswith("scene feed: version 1 is refused: ")
         report = service.client.get("/healthz").json()
         assert report["status"] == "not ready"
         assert "does not match its digest" in report["scenes"]["feed"]["problem"]
+        assert report["reason"] == ready.json()["reason"]
         assert "does not match its digest" in report["models"]["problems"]["tiny/1"]
         ranked = service.rank({"scene": "feed", "items": []})
         assert ranked.status_code == 503

@@ -147,14 +147,25 @@ def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed
     }
     with serve(clone, tmp_path, **environment) as server:
         assert server.printed[0] == f"finerank serves {server.url}"
-        assert server.printed[1].startswith("no scene can rank yet; /healthz says why")
+        assert server.printed[1].startswith(
+            "nothing can be ranked: no plan was saved here, and the store does not answer: "
+        )
         ready = httpx.get(server.url + "/readyz")
         assert ready.status_code == 503
+        assert server.printed[1] == f"nothing can be ranked: {ready.json()['reason']}"
         said = server.stop()
     assert "hush-hush" not in said
     assert "hunter2" not in said
     assert "redis://me:***@127.0.0.1:9/0" in said
     assert "FINERANK_TOKN is no setting; did you mean FINERANK_TOKEN?" in said
+
+
+def test_a_service_without_any_plan_says_how_to_publish_one(clone, tmp_path):
+    with serve(clone, tmp_path) as server:
+        assert server.printed[2] == (
+            "nothing can be ranked: no scene has a plan yet;"
+            " publish one: finerank plan publish SCENE plan.json"
+        )
 
 
 def test_log_lines_are_json_events(clone, tmp_path):
