@@ -171,9 +171,10 @@ class Publisher:
             entries = {entry.version: entry for entry in await self.history(scene, _HISTORY)}
             to = await version_before(scene, live, entries, partial(self.read, scene))
         old = await self.read(scene, to)
+        told = f"rollback to {to}" + (f": {signature.message}" if signature.message else "")
         signature = Signature(
             signature.author,
-            signature.message or f"rollback to {to}",
+            told,
             None if signature.signed is None else signature.signed or old.signature,
         )
         return await self.publish(scene, dict(old.plan), live.version, signature, rollback_to=to)

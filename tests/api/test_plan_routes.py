@@ -267,6 +267,10 @@ def test_rollback_publishes_what_was_live_before_as_a_new_version(service):
     assert ranked_with(service) == answer.json()["version"]
     newest = service.client.get(URL + "/history", params={"limit": 1}).json()["history"][0]
     assert (newest["rollback_to"], newest["message"]) == (first, f"rollback to {first}")
+    why = {"message": "likes have dropped"}
+    service.client.post(URL + "/rollback", json={"version": second}, params=why, headers=AUTH)
+    message = service.client.get(URL).json()["message"]
+    assert message == f"rollback to {second}: likes have dropped"
 
 
 def test_rollback_pressed_again_goes_further_back_and_never_to_the_plan_it_left(service):

@@ -149,6 +149,10 @@ def test_history_and_rollback(finerank, service):
     listed = finerank("plan", "history", "feed", "--limit", "2").stdout
     assert f"{before + 1} *" in listed
     assert "try two" in listed
+    done = finerank("plan", "rollback", "feed", "--to", before, "-m", "two was right")
+    told = f"rollback to {before}: two was right"
+    assert f"version {before + 1} -> {before + 2}: {told}" in done.stdout
+    assert told in finerank("plan", "history", "feed", "--limit", "1").stdout
     done = finerank("plan", "rollback", "feed", "--to", "99999", status=1)
     assert "has no plan version 99999" in done.stderr
 
