@@ -28,8 +28,8 @@ from service.api.plan_messages import (
 )
 from service.api.plan_query import read_number, read_page, read_signature
 from service.api.plan_refusals import finding_json
+from service.api.published_meanwhile import telling_what_was_published
 from service.api.publishing import Published, Publisher
-from service.api.theirs import telling_theirs
 from service.experiment.document import Plan
 from service.metrics import Metrics
 
@@ -55,7 +55,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         """Publish a plan: `If-Match: "v<live>"`; a scene's first: `If-None-Match: *`."""
         require_token(request, token)
         precondition, signature = read_precondition(request), read_signature(request)
-        async with telling_theirs(precondition, partial(publisher.read, scene)):
+        async with telling_what_was_published(precondition, partial(publisher.read, scene)):
             live = await publisher.live(scene)
             precondition.check(scene, live)
             document = parse(await request.body())
@@ -76,7 +76,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         """
         require_token(request, token)
         precondition, signature = read_precondition(request), read_signature(request)
-        async with telling_theirs(precondition, partial(publisher.read, scene)):
+        async with telling_what_was_published(precondition, partial(publisher.read, scene)):
             precondition.check(scene, await publisher.live(scene))
             params = validated(ParamsPatch, parse(await request.body())).params
             published = await publisher.edit(

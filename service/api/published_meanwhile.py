@@ -13,7 +13,7 @@ _MOST_LINES = 200  # of the differences
 
 
 @asynccontextmanager
-async def telling_theirs(
+async def telling_what_was_published(
     precondition: Precondition, read: Callable[[int | None], Awaitable[StoredPlan]]
 ) -> AsyncIterator[None]:
     """Add to an EtagMismatch who published the live plan, and what that changed.
@@ -28,10 +28,10 @@ async def telling_theirs(
         live, expected = mismatch.more.get("version"), precondition.versions or frozenset()
         if isinstance(live, int) and len(expected) == 1 and max(expected) < live:
             with suppress(ServiceError):
-                mine, theirs = await read(max(expected)), await read(None)
-                lines = changes(mine.plan, theirs.plan)
+                known, published = await read(max(expected)), await read(None)
+                lines = changes(known.plan, published.plan)
                 mismatch.more |= {
-                    **{key: getattr(theirs, key) for key in _TOLD},
+                    **{key: getattr(published, key) for key in _TOLD},
                     "changes": [*lines[:_MOST_LINES], *["…"][: len(lines) > _MOST_LINES]],
                 }
         raise
