@@ -7,6 +7,7 @@ from dataclasses import dataclass
 Span = tuple[int, int]  # [first, last) offsets into a source text, in characters
 
 _SHOWN_BEFORE, _SHOWN_AFTER = 60, 40  # characters of a long line kept around the caret
+_CUT = "…"
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,15 @@ class Place:
 
     @property
     def excerpt(self) -> str:
-        """The line of the place, and a second line with the caret."""
+        """The line of the place, … where it is cut, and a second line with the caret."""
         text = self.source.split("\n")[self.line - 1]
         at = self.column - 1
         width = max(1, min(self.span[1] - self.span[0], len(text) - at))
-        first = max(0, at - _SHOWN_BEFORE)
-        shown = text[first : at + _SHOWN_AFTER]
+        first, end = max(0, at - _SHOWN_BEFORE), at + _SHOWN_AFTER
+        before = _CUT * (first > 0) + text[first:at]
+        shown = before + text[at:end] + _CUT * (end < len(text))
         # Tabs stay tabs, so that the caret lines up however wide they are drawn.
-        indent = "".join(c if c == "\t" else " " for c in text[first:at])
+        indent = "".join(c if c == "\t" else " " for c in before)
         marks = "^" + "~" * (min(width, _SHOWN_AFTER) - 1)
         return f"    {shown}\n    {indent}{marks}"
 

@@ -22,6 +22,18 @@ def test_a_long_line_is_shown_around_its_place():
     shown, caret = error.excerpt.split("\n")
     assert len(shown) < 120
     assert shown[caret.index("^")] == "?"
+    assert shown.startswith("    …")
+    assert shown.endswith("…")
+
+
+def test_only_the_side_that_is_cut_has_an_ellipsis():
+    def shown(source, at):
+        return FormulaError("no", source=source, span=(at, at + 1)).excerpt.split("\n")[0][4:]
+
+    assert shown("x" * 61 + "?", 61) == "…" + "x" * 60 + "?"
+    assert shown("x" * 60 + "?", 60) == "x" * 60 + "?"
+    assert shown("?" + "x" * 40, 0) == "?" + "x" * 39 + "…"
+    assert shown("?" + "x" * 39, 0) == "?" + "x" * 39
 
 
 def test_a_place_after_the_end_has_a_caret_there():
