@@ -34,6 +34,9 @@ def explain(
 ) -> None:
     """Rank a request and say why: terms, arms and what they changed, two items compared.
 
+    With --compare, a share is of all that the terms add to the lead and take from it: without their
+    signs the shares make 100 %, also where large terms nearly cancel.
+
     [dim]finerank explain request.json --compare 6831 5239[/]
     """
     with console.refusals(Refused):
@@ -129,13 +132,18 @@ def _show_comparison(answer: Answer) -> None:
     )
     table = Table("term", above["id"], below["id"], "lead", "share", box=None, pad_edge=False)
     for term in found["terms"]:
-        share = "" if term["share"] is None else f"{term['share']:.0%}"
+        share = "" if term["share"] is None else f"{term['share']:+.0%}"
         table.add_row(
             term["text"],
             *(_number(term[side]) for side in ("above", "below", "gap")),
             share,
         )
     console.show(table, markup=False)
+    gaps = [term["gap"] for term in found["terms"] if term["gap"] is not None]
+    if found["lead"] is not None and len(gaps) == len(found["terms"]) > 1:
+        of = " of log score" if found["mode"] == "product" else ""
+        adds, takes = sum(g for g in gaps if g > 0), -sum(g for g in gaps if g < 0)
+        _line(f"lead{of}: {_number(adds)} - {_number(takes)} = {_number(found['lead'])}")
     if found["note"]:
         _line(found["note"])
     for flip in found["flips"]:

@@ -19,7 +19,8 @@ class TermGap:
         above, below: its values.
         gap: what it adds to the lead of the one above: of logarithms in a product, of values in a
             sum; None where a score has no contributions.
-        share: of the whole lead; more than 1 where other terms take some of it back.
+        share: of all that terms add and take back, with its sign: the absolute values add up to 1.
+            Not of the lead, which may be next to nothing where large terms cancel.
     """
 
     text: str
@@ -107,9 +108,9 @@ def _gaps(a: Explanation, b: Explanation) -> tuple[TermGap, ...]:
         else x.contribution - y.contribution
         for x, y in pairs
     ]
-    lead = math.fsum(gap for gap in gaps if gap is not None)
+    moved = math.fsum(abs(gap) for gap in gaps if gap is not None)
     terms = [
-        TermGap(x.text, x.value, y.value, gap, None if gap is None or not lead else gap / lead)
+        TermGap(x.text, x.value, y.value, gap, None if gap is None or not moved else gap / moved)
         for (x, y), gap in zip(pairs, gaps, strict=True)
     ]
     return tuple(sorted(terms, key=lambda term: -abs(term.gap or 0.0)))

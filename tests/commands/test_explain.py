@@ -1,6 +1,7 @@
 """`finerank explain` against a real service."""
 
 import json
+import re
 
 import pytest
 
@@ -48,6 +49,11 @@ def test_it_says_why_one_item_is_above_another(finerank, file, service):
     said = finerank("explain", file(), "--compare", last, first).stdout
     assert f"{first} (" in said
     assert f"is above {last} (" in said
+    (lead,) = (line for line in said.splitlines() if line.startswith("lead of log score: "))
+    adds, takes, rest = (float(word) for word in re.findall(r"[-+]?[0-9][0-9.e-]*", lead))
+    assert adds - takes == pytest.approx(rest, abs=1e-4)
+    shares = [float(share) for share in re.findall(r"([-+][0-9]+)%", said)]
+    assert sum(map(abs, shares)) == pytest.approx(100, abs=2)
     assert any(name in said for name in ("would flip them", "outside its bounds", "nowhere"))
 
 

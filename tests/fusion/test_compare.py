@@ -25,14 +25,23 @@ def test_the_terms_that_decide_come_first_and_add_up_to_the_lead():
     assert [term.text for term in found.terms] == ["ctr ^ a", "1 + vcr"]
     assert [term.gap for term in found.terms] == pytest.approx([math.log(2.5), math.log(1.2 / 1.6)])
     assert found.lead == pytest.approx(math.log(0.6 / 0.32))
-    assert sum(term.share for term in found.terms) == pytest.approx(1.0)
+    assert found.terms[0].share > 0 > found.terms[1].share
+    assert sum(abs(term.share) for term in found.terms) == pytest.approx(1.0)
     assert [flip.param for flip in found.flips] == ["a"]
 
 
 def test_equal_scores_keep_their_input_order():
     found = compared("ctr + vcr", (1, 0), ctr=[0.5, 0.25], vcr=[0.25, 0.5])
     assert (found.above, found.below, found.lead) == (0, 1, 0.0)
+    assert [term.share for term in found.terms] == [0.5, -0.5]
+    found = compared("ctr + vcr", (1, 0), ctr=[0.5, 0.5], vcr=[0.25, 0.25])
     assert [term.share for term in found.terms] == [None, None]
+
+
+def test_terms_that_nearly_cancel_have_shares_that_can_be_read():
+    found = compared("ctr + vcr", (0, 1), ctr=[0.5, 0.25], vcr=[0.25, 0.49])
+    assert found.lead == pytest.approx(0.01)
+    assert [term.share for term in found.terms] == pytest.approx([0.25 / 0.49, -0.24 / 0.49])
 
 
 def test_who_has_no_score_is_below_and_it_says_why():
