@@ -62,7 +62,11 @@ class PreviewReply(BaseModel):
     tau_b: dict[str, float | int | None] = Field(
         description="Kendall's tau-b of the scores of the `depth` candidates that were served first"
     )
-    overlap: dict[str, float] = Field(description="k -> share of the first k that stay there")
+    longer_than: dict[str, int] = Field(description="k -> requests with more than k candidates")
+    overlap: dict[str, float] = Field(
+        description="k -> share of the first k that stay there, over the requests with more than k"
+        " candidates; without k where there is none, as in `means`"
+    )
     top1_changed: float
     unchanged: float
     plans: dict[str, int] = Field(description="plan version that ranked them -> requests")

@@ -37,7 +37,12 @@ def _show_order(report: Report) -> None:
             f" (median {tau['median']:.3f}, a tenth below {tau['p10']:.3f})"
         )
     overlap = ", ".join(f"@{depth} {share:.1%}" for depth, share in report["overlap"].items())
-    console.out.print(f"overlap {overlap}")
+    if overlap:
+        console.out.print(f"overlap {overlap}")
+    longer = report["longer_than"]
+    if min(longer.values()) < report["requests"]:
+        told = ", ".join(f"@{depth} {count:,}" for depth, count in longer.items())
+        console.out.print(f"only requests with more than k candidates count at k: {told}")
     console.out.print(
         f"another first item in {report['top1_changed']:.1%} of requests;"
         f" no change at all in {report['unchanged']:.1%}"
@@ -60,6 +65,8 @@ def _show_order(report: Report) -> None:
 def _show_means(report: Report) -> None:
     table = Table("mean over the first k", box=None)
     depths = list(next(iter(report["means"].values()), {}))
+    if not depths:
+        return
     for depth in depths:
         table.add_column(f"@{depth}", justify="right")
         table.add_column("draft", justify="right")

@@ -23,7 +23,7 @@ Orders = Mapping[int, NDArray[np.intp]]  # of some requests
 
 NOTE = "a change of order, not lift: nobody has seen the new order yet"
 TAU_DEPTH = 100  # tau-b is over the candidates that were served first
-DEPTHS = (5, 10, 50)
+DEPTHS = (5, 10, 50)  # what is said of the first k counts requests with more than k candidates
 SHOWN = 10  # the first screen: length classes and movers are about it
 VIDEOLEN = "videolen_s"
 LENGTHS_S = (15.0, 30.0, 60.0, 180.0)
@@ -43,6 +43,7 @@ class Preview:
     _models: Counter[str] = field(default_factory=Counter)
     _plans: Counter[str] = field(default_factory=Counter)
     _taus: list[Floats] = field(default_factory=list)
+    _longer: Counter[int] = field(default_factory=Counter)  # k -> requests with more candidates
     _overlap: dict[int, float] = field(default_factory=lambda: dict.fromkeys(DEPTHS, 0.0))
     _counts: Counter[str] = field(default_factory=Counter)
     _means: dict[tuple[str, int], "_Means"] = field(default_factory=lambda: defaultdict(_Means))
@@ -79,10 +80,12 @@ class Preview:
         self._taus.append(both.taus())
         self._counts += both.counts()
         for depth in DEPTHS:
-            self._overlap[depth] += float(both.overlaps(depth).sum())
+            longer = batch.counts > depth
+            self._longer[depth] += int(longer.sum())
+            self._overlap[depth] += float(both.overlaps(depth)[longer].sum())
         columns: dict[str, NDArray[Any]] = {**batch.attributes, **batch.heads}
         for name, values in columns.items():
-            self._add_means(name, *both.firsts(values.astype(np.float64), max(DEPTHS)))
+            self._add_means(name, both, values.astype(np.float64))
         items = both.rows.matrix(batch.items, -1)
         self._movers.add(items, both.rows.real, *both.places)
 
@@ -110,7 +113,8 @@ class Preview:
                 "p10": float(np.quantile(defined, 0.1)) if len(defined) else None,
                 "undefined": len(taus) - len(defined),
             },
-            "overlap": {str(depth): total / many for depth, total in self._overlap.items()},
+            "longer_than": {str(depth): self._longer[depth] for depth in DEPTHS},
+            "overlap": {str(k): self._overlap[k] / n for k, n in self._longer.items() if n},
             "top1_changed": self._counts["top1_changed"] / many,
             "unchanged": self._counts["unchanged"] / many,
             "by_score_only": self._counts["by_score_only"],
@@ -120,9 +124,12 @@ class Preview:
             "movers": self._movers.report(),
         }
 
-    def _add_means(self, name: str, served: Floats, draft: Floats) -> None:
+    def _add_means(self, name: str, both: "_Both", values: Floats) -> None:
+        served, draft = both.firsts(values, max(DEPTHS))
         for depth in DEPTHS:
-            self._means[name, depth].add(_mean(served[:, :depth]), _mean(draft[:, :depth]))
+            if (longer := both.rows.counts > depth).any():
+                both_means = _mean(served[longer, :depth]), _mean(draft[longer, :depth])
+                self._means[name, depth].add(*both_means)
         if name == VIDEOLEN:
             for at, firsts in enumerate((served[:, :SHOWN], draft[:, :SHOWN])):
                 classes = np.searchsorted(LENGTHS_S, firsts[np.isfinite(firsts)], "right")
@@ -204,10 +211,10 @@ class _Both:
         return tau_b(x, np.where(real, y, np.nan))
 
     def overlaps(self, depth: int) -> Floats:
-        """(R,) share of the first `depth` that stay among them."""
+        """(R,) share of the first `depth` that stay among them, where there are as many."""
         served, draft = self.places
         both = (served < depth) & (draft < depth) & self.rows.real
-        return np.asarray(both.sum(axis=1) / np.minimum(self.rows.counts, depth))
+        return np.asarray(both.sum(axis=1) / depth)
 
     def firsts(self, flat: Floats, depth: int) -> tuple[Floats, Floats]:
         """(R, depth) values of the first candidates, NaN where there are fewer."""

@@ -39,6 +39,25 @@ def test_a_service_previews_what_it_answered(logging, replies, draft):
     assert "another first item in " in done.stdout
 
 
+def test_of_short_lists_only_what_can_differ_is_shown(service, finerank, tmp_path):
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
+
+    def preview_after(candidates):
+        ids = [f"i{n}" for n in range(candidates)]
+        service.rank({"scene": "feed", "user": {"id": "1"}, "candidates": {"ids": ids}})
+        return finerank("plan", "preview", "feed", tmp_path / "plan.json").stdout.splitlines()
+
+    short = preview_after(5)
+    assert "only requests with more than k candidates count at k: @5 0, @10 0, @50 0" in short
+    assert not any(line.startswith("overlap") for line in short)
+    assert not any("mean over the first k" in line for line in short)
+    longer = preview_after(8)
+    assert "overlap @5 100.0%" in longer
+    assert "only requests with more than k candidates count at k: @5 1, @10 0, @50 0" in longer
+    (header,) = (line for line in longer if "mean over the first k" in line)
+    assert header.split()[5:] == ["@5", "draft", "Δ"]
+
+
 def test_a_log_alone_gives_the_same_report(logging, replies, draft, log_directory, models):
     preview = ("plan", "preview", "feed", draft, "--json")
     online = Command(FINERANK_URL=logging.url)(*preview, "--last", "60")

@@ -77,9 +77,9 @@ def test_every_figure_is_what_it_says(text, sizes, first):
         moved += before[0] != after[0]
         unchanged += before == after
         invalid += sum(d is None and s is not None for s, d in zip(served, drafted, strict=True))
-        for depth in DEPTHS:
+        for depth in (d for d in DEPTHS if d < len(before)):
             both = set(before[:depth]) & set(after[:depth])
-            overlaps[depth].append(len(both) / min(depth, len(before)))
+            overlaps[depth].append(len(both) / depth)
             for side, order in zip(means[depth], (before, after), strict=True):
                 side.append(np.mean([of.heads["vcr"][i] for i in order[:depth]], dtype=float))
         for side, order in zip(lengths, (before, after), strict=True):
@@ -96,7 +96,10 @@ def test_every_figure_is_what_it_says(text, sizes, first):
     assert report["top1_changed"] == moved / len(rankings)
     assert report["unchanged"] == unchanged / len(rankings)
     assert report["newly_invalid"] == invalid
-    for depth in DEPTHS:
+    kept = [depth for depth in DEPTHS if overlaps[depth]]
+    assert list(report["overlap"]) == list(report["means"].get("vcr", {})) == list(map(str, kept))
+    assert report["longer_than"] == {str(depth): len(overlaps[depth]) for depth in DEPTHS}
+    for depth in kept:
         assert report["overlap"][str(depth)] == pytest.approx(np.mean(overlaps[depth]))
         found = report["means"]["vcr"][str(depth)]
         was, now = map(np.mean, means[depth])
