@@ -35,6 +35,15 @@ def warn(sentence: str) -> None:
     err.print(f"[yellow]warning:[/] {_plain(sentence)}")
 
 
+def ask(question: str) -> bool:
+    """The answer of a person; no, where nobody can answer."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        err.print()
+        return False
+
+
 @contextmanager
 def refusals(*errors: type[Exception]) -> Iterator[None]:
     """Turn these errors into a sentence and status 1, without a traceback."""

@@ -7,7 +7,19 @@ import typer
 
 from service.commands import console
 from service.commands.plan_client import PlanClient, Refused, read_document
-from service.commands.plan_options import URL, Author, File, Key, Message, Token, Url, Version
+from service.commands.plan_options import (
+    URL,
+    Author,
+    File,
+    Key,
+    Message,
+    Token,
+    Url,
+    Version,
+    Yes,
+    show_lines,
+    unless_unchanged,
+)
 from service.experiment.differences import unified
 
 _ROOT = "/v1/libraries"
@@ -30,8 +42,13 @@ def register(app: typer.Typer) -> None:
 def list_libraries(url: Url = URL) -> None:
     """List the libraries with their newest versions."""
     with console.refusals(Refused), PlanClient(url, "", root=_ROOT) as client:
-        for name, version in client.every()["libraries"].items():
-            console.out.print(f"{name}/{version}", markup=False)
+        found = client.every()["libraries"]
+    for name, version in found.items():
+        console.out.print(f"{name}/{version}", markup=False)
+    if not found:
+        console.err.print(
+            "no library yet; publish one: finerank library publish NAME FILE (docs/publishing.md)"
+        )
 
 
 def get(name: Library, url: Url = URL, version: Version = None) -> None:
@@ -50,14 +67,21 @@ def publish(
     key: Key = None,
     author: Author = "",
     message: Message = "",
+    yes: Yes = False,
 ) -> None:
-    """Publish a version of a library; a plan gets it when it pins it."""
+    """Publish a version of a library; a plan gets it when it pins it.
+
+    Leaves with 3 where it says what the newest version says, and nobody says --yes.
+    """
     with console.refusals(Refused), PlanClient(url, name, token, key, root=_ROOT) as client:
         document = read_document(file)
-        newest = client.live()
-        answer = client.put(document, newest, author, message)
+        newest, replaced = client.live(), None
         if newest is not None:
-            before = client.get(newest)["library"]
-            for line in unified(before, document, f"{name}/{newest}", str(file)):
-                console.out.print(line, markup=False)
+            replaced = newest["version"]
+            signed = client.signature(document)
+            same = document == newest["library"] and signed in {"", newest.get("signature", "")}
+            unless_unchanged(replaced, same=same, yes=yes)
+        answer = client.put(document, replaced, author, message)
+        if newest is not None:
+            show_lines(unified(newest["library"], document, f"{name}/{replaced}", str(file)))
     console.out.print(f"{name}/{answer['version']}")

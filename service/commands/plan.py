@@ -77,13 +77,28 @@ def validate(scene: Scene, file: File, url: Url = URL) -> None:
     console.out.print("the plan can be published")
 
 
-def diff(scene: Scene, file: File, url: Url = URL, version: Version = None) -> None:
-    """Show what a plan document would change: weights with Δ %, texts, and the whole document."""
+def diff(
+    scene: Scene,
+    file: File,
+    url: Url = URL,
+    version: Version = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Leave with 1 where anything differs.")
+    ] = False,
+) -> None:
+    """Show what a plan document would change: weights with Δ %, texts, and the whole document.
+
+    Leaves with 0 whether or not anything differs, unless --exit-code asks for 1.
+    """
     with console.refusals(Refused), PlanClient(url, scene) as client:
         stored = client.get(version)
         document = read_document(file)
     show_lines(changes(stored["plan"], document))
     show_lines(unified(stored["plan"], document, f"version {stored['version']}", str(file)))
+    if stored["plan"] == document:
+        console.err.print(f"nothing changes against version {stored['version']}")
+    elif exit_code:
+        raise typer.Exit(1)
 
 
 def form(

@@ -49,13 +49,10 @@ class PlanClient:
     def __exit__(self, *error: object) -> None:
         self._http.close()
 
-    def live(self) -> int | None:
-        """The live version; None when the scene has no plan."""
+    def live(self) -> Document | None:
+        """The live version, as `get` answers it; None when the scene has no plan."""
         answer = self._send("GET", "")
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        version: int = accepted(answer)["version"]
-        return version
+        return None if answer.status_code == httpx.codes.NOT_FOUND else accepted(answer)
 
     def every(self) -> Document:
         """What there is under the root."""
@@ -154,8 +151,13 @@ class PlanClient:
                 headers |= self._signed(change(live["plan"]))
         return self._write(method, f"/shadow{path}", body, headers, author, message)
 
+    def signature(self, document: Document) -> str:
+        """With the key; "" without one."""
+        return "" if self._key is None else self._key.sign(document)
+
     def _signed(self, document: Document) -> dict[str, str]:
-        return {} if self._key is None else {SIGNATURE_HEADER: self._key.sign(document)}
+        signature = self.signature(document)
+        return {SIGNATURE_HEADER: signature} if signature else {}
 
     def _write(
         self,

@@ -28,6 +28,8 @@ Wait = Annotated[
     bool, typer.Option("--wait", help="Return when every live replica runs it, or says why not.")
 ]
 
+UNCHANGED = 3  # status of a command that would change nothing, where nobody says --yes
+
 URL = "http://127.0.0.1:8000"
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -41,6 +43,20 @@ def show_findings(findings: Findings) -> None:
         console.err.print(f"{finding['pointer'] or '/'}: {finding['message']}", markup=False)
         if "caret" in finding:
             console.err.print(finding["caret"], markup=False)
+
+
+def unless_unchanged(version: int, *, same: bool, yes: bool) -> None:
+    """Ask before what is live as `version` is published again.
+
+    Raises:
+        Exit: status 3, the answer is no.
+    """
+    if not same:
+        return
+    console.warn(f"nothing changes against version {version}")
+    if not (yes or console.ask("publish the same again, as a new version?")):
+        console.err.print("nothing was published; --yes publishes it without asking")
+        raise typer.Exit(UNCHANGED)
 
 
 def show_lines(lines: Iterable[str]) -> None:

@@ -1,9 +1,11 @@
 """`finerank plan set, publish, rollback, freeze, sign`: change what is live."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
+from service.api.plan_edit import change_params
 from service.commands import console
 from service.commands.plan_client import PlanClient, Refused, read_document
 from service.commands.plan_options import (
@@ -19,8 +21,10 @@ from service.commands.plan_options import (
     Yes,
     show_findings,
     show_lines,
+    unless_unchanged,
 )
 from service.commands.plan_waiting import wait_for
+from service.errors import ServiceError
 from service.experiment.differences import changes, unified
 from service.experiment.freeze import KEY
 from service.experiment.signing import PlanKey
@@ -43,15 +47,21 @@ def set_params(
     key: Key = None,
     author: Author = "",
     message: Message = "",
+    yes: Yes = False,
     wait: Wait = False,
 ) -> None:
     """Change params of the live plan now, in every formula that has them.
+
+    Leaves with 3 where nothing would change and nobody says --yes.
 
     [dim]finerank plan set feed b=1.6 c=0.2 -m "more completion"[/]
     """
     params = dict(map(_assignment, assignments))
     with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         before = client.get()
+        with suppress(ServiceError):  # what cannot be changed the service refuses better
+            same = change_params(before["plan"], params) == before["plan"]
+            unless_unchanged(before["version"], same=same, yes=yes)
         answer = client.patch(params, before, author, message or " ".join(assignments))
         after = client.get(answer["version"])
         show_lines(changes(before["plan"], after["plan"]))
@@ -77,18 +87,27 @@ def publish(
         str | None, typer.Option(help="What `plan sign` printed, where the key is elsewhere.")
     ] = None,
 ) -> None:
-    """Make a plan document the live plan; the first one of a scene, too."""
+    """Make a plan document the live plan; the first one of a scene, too.
+
+    Asks when there are warnings, or when nothing changes. Leaves with 1 where it is refused, or
+    nobody answers a question about warnings; with 3 where nothing changes and nobody says --yes.
+    """
     with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         document = read_document(file)
-        live = over or client.live()
+        live = client.live()
         checked = client.validate(document)
         show_findings(checked["findings"])
         if not checked["valid"]:
             raise console.fail("the plan has errors; nothing was published")
+        if live is not None and over in {None, live["version"]}:
+            signed = signature or client.signature(document)
+            same = document == live["plan"] and signed in {"", live.get("signature", "")}
+            unless_unchanged(live["version"], same=same, yes=yes)
         if checked["findings"] and not yes:
             typer.confirm("publish with these warnings?", abort=True, err=True)
-        answer = client.put(document, live, author, message, signature)
-        console.out.print(f"version {live or 'none'} -> {answer['version']}")
+        replaced = over or (None if live is None else live["version"])
+        answer = client.put(document, replaced, author, message, signature)
+        console.out.print(f"version {replaced or 'none'} -> {answer['version']}")
         wait_for(client, answer["version"], wanted=wait)
 
 
@@ -106,11 +125,14 @@ def rollback(
 ) -> None:
     """Publish an old version again, as a new one.
 
-    Without --to it is the plan before this one; a freeze, and its end, are no other plan.
+    Without --to it is the plan before this one; a freeze, and its end, are no other plan. Leaves
+    with 3 where --to says what is live and nobody says --yes.
     """
     with console.refusals(Refused), PlanClient(url, scene, token) as client:
         before = client.get()
-        freeze = None if version is None else client.get(version)["plan"].get(KEY)
+        old = None if version is None else client.get(version)["plan"]
+        unless_unchanged(before["version"], same=old == before["plan"], yes=yes)
+        freeze = old and old.get(KEY)
         if freeze is not None:
             console.warn(
                 f"version {version} is frozen: everybody gets formula {freeze['formula']}"

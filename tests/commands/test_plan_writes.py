@@ -40,8 +40,40 @@ def test_a_plan_goes_to_a_file_and_comes_back(finerank, service, tmp_path):
     version = live(service)["version"]
     again = f"finerank plan publish feed {file} --over {version}"
     assert done.stderr.splitlines()[1] == f"edit {file}, then: {again}"
+    file.write_text(json.dumps({**PLAN, "deadline_ms": 30}))
     finerank(*again.split()[1:])
     assert live(service)["version"] == version + 1
+
+
+def test_what_is_live_is_published_again_only_when_somebody_says_so(finerank, service, tmp_path):
+    same, version = written(tmp_path), live(service)["version"]
+    for command in (
+        ("plan", "publish", "feed", same),
+        ("plan", "set", "feed", "b=1.2"),
+        ("plan", "rollback", "feed", "--to", version),
+    ):
+        for answer in ("n\n", ""):  # no; nobody is there
+            done = finerank(*command, input=answer, status=3)
+            assert done.stderr.splitlines()[0] == (
+                f"warning: nothing changes against version {version}"
+            )
+            told = "nothing was published; --yes publishes it without asking\n"
+            assert done.stderr.endswith(told)
+        assert live(service)["version"] == version
+        finerank(*command, "--yes")
+        finerank(*command, input="y\n")
+        version += 2
+        assert live(service)["version"] == version
+
+
+def test_an_old_version_is_refused_even_where_the_file_says_what_is_live(
+    finerank, service, tmp_path
+):
+    old = live(service)["version"]
+    finerank("plan", "set", "feed", "b=1.8")
+    newest = written(tmp_path, b=1.8)
+    done = finerank("plan", "publish", "feed", newest, "--over", old, status=1)
+    assert f"tester published version {old + 1} at " in done.stderr
 
 
 def test_publishing_over_an_old_version_shows_what_the_other_changed(finerank, service, tmp_path):
@@ -55,8 +87,15 @@ def test_publishing_over_an_old_version_shows_what_the_other_changed(finerank, s
 
 
 def test_a_diff_tells_weights_first(finerank, tmp_path):
-    lines = finerank("plan", "diff", "feed", written(tmp_path, b=1.8)).stdout.splitlines()
-    assert lines[0] == "base.b: 1.2 -> 1.8 (+50.0 %)"
+    diff = "plan", "diff", "feed", written(tmp_path, b=1.8)
+    assert finerank(*diff).stdout.startswith("base.b: 1.2 -> 1.8 (+50.0 %)\n")
+    assert finerank(*diff, "--exit-code", status=1).stdout == finerank(*diff).stdout
+
+
+def test_a_diff_without_difference_says_so(finerank, service, tmp_path):
+    done = finerank("plan", "diff", "feed", written(tmp_path), "--exit-code")
+    assert done.stdout == ""
+    assert done.stderr == f"nothing changes against version {live(service)['version']}\n"
 
 
 def test_publish_waits_for_every_live_replica(finerank, service, tmp_path):
@@ -153,6 +192,6 @@ def test_with_a_key_every_write_is_signed(tmp_path):
         holder("plan", "freeze", "feed", "--formula", "sum", "--reason", "why")
         holder("plan", "freeze", "feed", "--off")
         stranger("plan", "rollback", "feed", "--to", "1")
-        holder("plan", "publish", "feed", file)
+        holder("plan", "publish", "feed", file, status=3)
         refused = stranger("plan", "sign", file, status=1)
         assert "signing needs the key: FINERANK_PLAN_KEY" in refused.stderr

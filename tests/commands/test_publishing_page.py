@@ -26,7 +26,7 @@ def test_the_commands_of_the_page_run_in_its_order(finerank, service):
 
 def test_the_library_of_the_page_can_be_pinned(finerank, service):
     Path("lengths.json").write_text(blocks("json")[0])
-    finerank("library", "publish", "lengths", "lengths.json")
+    finerank("library", "publish", "lengths", "lengths.json", "--yes")
     version = service.client.get("/v1/libraries/lengths").json()["version"]
     formulas = json.loads("{" + re.search(r'"formulas": {"base": {"from".*?}}}', PAGE)[0] + "}")
     plan = {**PLAN, "layers": [], "force": {}, "library": {"lengths": version}, **formulas}
