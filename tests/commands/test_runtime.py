@@ -1,11 +1,22 @@
 """The service over its embedded store: nothing to install, nothing lost between starts."""
 
+import os
+import signal
+import time
+from typing import Any
+
 import pytest
+import redis
 
 from service.commands.runtime import build_runtime
 from service.settings import load_settings
 from tests.api.running import PLAN, running
 from tests.scoring.packages import publish_tiny
+
+
+def synced_since(health: dict[str, Any], instant: float) -> bool:
+    """Whether the store has been read after a monotonic instant."""
+    return time.monotonic() - health["store"].get("synced_s_ago", 1e9) > instant + 0.2
 
 
 @pytest.fixture
@@ -21,6 +32,30 @@ def test_plans_survive_a_restart_of_the_embedded_store(models, tmp_path):
     with running(models, "embedded", tmp_path / "state") as service:
         assert service.client.get("/v1/plans/feed").json()["version"] == version
         assert service.client.get("/readyz").status_code == 200
+
+
+def test_a_killed_embedded_store_comes_back_by_itself(models, tmp_path):
+    """Scenes rank all the while, and plans are written afterwards as before."""
+
+    def health():
+        return service.client.get("/healthz").json()
+
+    def wait(until):
+        end = time.monotonic() + 30
+        while not until():
+            assert time.monotonic() < end, health()
+            time.sleep(0.05)
+
+    with running(models, "embedded", tmp_path / "state") as service:
+        version = service.publish(PLAN)
+        with redis.Redis.from_url(service.runtime.store_url) as server:
+            server.execute_command("WAITAOF", 1, 0, 5000)
+            os.kill(int(server.info("server")["process_id"]), signal.SIGKILL)
+        assert service.rank({"scene": "feed", "items": []}).status_code == 200
+        asked = time.monotonic()
+        wait(lambda: health()["status"] == "ok" and synced_since(health(), asked))
+        assert service.client.get("/v1/plans/feed").json()["version"] == version
+        assert service.publish({**PLAN, "deadline_ms": 30}) == version + 1
 
 
 def test_two_services_of_one_machine_share_the_embedded_store(models, tmp_path):

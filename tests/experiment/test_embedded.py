@@ -43,6 +43,10 @@ def pid_of(url: str) -> int:
         return int(server.info("server")["process_id"])
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def is_gone(pid: int) -> bool:
     """Whether the process has ended; one that nobody has waited for yet has."""
     try:
@@ -86,7 +90,7 @@ def test_it_keeps_its_data_over_a_restart(state: Path):
         assert server.config_get("appendonly") == {"appendonly": "yes"}
     pid = pid_of(store.url)
     store.close()
-    assert is_gone(pid)
+    wait_until_gone(pid)
     again = start_embedded(state)
     with client(again.url) as server:
         assert server.get("k") == b"v"
@@ -101,7 +105,7 @@ def test_a_second_user_finds_the_running_one(state: Path):
     first.close()
     assert pid_of(second.url) == pid
     second.close()
-    assert is_gone(pid)
+    wait_until_gone(pid)
     second.close()
 
 
@@ -113,7 +117,7 @@ def test_another_process_shares_it_and_may_outlive_the_one_that_started_it(state
     store.close()
     assert pid_of(store.url) == pid
     end(other)
-    assert is_gone(pid)
+    wait_until_gone(pid)
 
 
 def test_processes_that_start_at_once_share_one(state: Path):
@@ -137,12 +141,46 @@ def test_a_killed_user_leaves_no_server_behind(state: Path):
     store.close()
 
 
+def test_a_server_that_is_killed_comes_back_with_its_data_while_it_has_users(state: Path):
+    store = start_embedded(state)
+    with client(store.url) as server:
+        server.set("k", "v")
+        server.execute_command("WAITAOF", 1, 0, 5000)
+    for _ in range(2):
+        pid = pid_of(store.url)
+        os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
+        until = time.monotonic() + 20
+        while not embedded.listens(state / "valkey" / "valkey.sock"):
+            assert time.monotonic() < until, "it was not started again"
+            time.sleep(0.02)
+        again = start_embedded(state)
+        assert not again.started
+        again.close()
+        with client(store.url) as server:
+            assert server.get("k") == b"v"
+    pid = pid_of(store.url)
+    store.close()
+    wait_until_gone(pid)
+
+
+def test_a_killed_server_that_nobody_uses_any_more_stays_away(state: Path):
+    store = start_embedded(state)
+    pid, keeper = pid_of(store.url), parent_of(pid_of(store.url))
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(pid)
+    store.close()
+    wait_until_gone(keeper)
+    assert not embedded.listens(state / "valkey" / "valkey.sock")
+
+
 def test_a_socket_left_by_a_killed_server_is_no_server(state: Path):
     store = start_embedded(state)
     pid = pid_of(store.url)
     with client(store.url) as server:
         server.set("k", "v")
         server.execute_command("WAITAOF", 1, 0, 5000)
+    os.kill(parent_of(pid), signal.SIGKILL)  # the keeper, which would start it again
     os.kill(pid, signal.SIGKILL)
     wait_until_gone(pid)
     assert (state / "valkey" / "valkey.sock").exists()
@@ -165,7 +203,7 @@ def test_a_frozen_server_is_an_error_that_says_where(state: Path, monkeypatch: p
     assert caught.value.url == store.url
     os.kill(pid, signal.SIGCONT)
     store.close()
-    assert is_gone(pid)
+    wait_until_gone(pid)
 
 
 def test_something_else_on_the_socket_is_an_error(state: Path, monkeypatch: pytest.MonkeyPatch):
