@@ -6,6 +6,7 @@ Run it on a machine that does nothing else. Peers are installed by `loadtest/pee
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from loadtest.catalogue import Catalogue
 from loadtest.contenders import CONTENDERS, Contender, Place
 from loadtest.gemm import gemm_gflop_per_s
 from loadtest.machine import ROOT
-from loadtest.measuring import Pace, Run
+from loadtest.measuring import NO_HURRY_MS, Pace, Run
 from loadtest.processes import ServerFailed
 from loadtest.report import write_report
 from loadtest.result_files import RESULTS, look_around, new_result
@@ -25,7 +26,7 @@ from loadtest.shape import Shape
 
 BUSY = 0.5  # load average above which a result says so
 
-# growth: what is varied -> options of bench_model; the first is the bench model itself.
+# growth: variant -> options of bench_model; the first is the bench model itself.
 VARIANTS: Mapping[str, Mapping[str, int]] = {
     "bench": {},
     "shared-4": {"shared": 4},
@@ -40,6 +41,7 @@ Work = Annotated[Path, typer.Option(help="where models, store and logs of the be
 Results = Annotated[Path, typer.Option(help="where result files go")]
 Rounds = Annotated[int, typer.Option(help="interleaved rounds; medians are over them")]
 Seconds = Annotated[float, typer.Option(help="of each measurement")]
+One = Annotated[str, typer.Option(help=f"one of {', '.join(CONTENDERS)}")]
 Names = Annotated[str, typer.Option(help="comma-separated; those not installed are left out")]
 
 _SIZES = (50, 100, 200, 500, 1_000, 2_000)
@@ -77,9 +79,12 @@ def compare_command(
 
 @app.command("curve")
 def curve_command(
-    contender: str = "finerank",
+    contender: One = "finerank",
     sizes: Annotated[str, typer.Option(help="candidates, comma-separated")] = "100,300,500,1000",
     loads: Annotated[str, typer.Option(help="% of capacity")] = "30,50,70,80,90,100",
+    deadline_ms: Annotated[
+        float, typer.Option(help="what requests ask for; 40 lets the service give up detail")
+    ] = NO_HURRY_MS,
     rounds: Rounds = 5,
     seconds: Seconds = 15.0,
     work: Work = _WORK,
@@ -90,12 +95,17 @@ def curve_command(
     around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
     place = prepared(Place(work))
     form = one.forms[0]
-    settings = {"contender": one.name, "form": form}
+    settings = {"contender": one.name, "form": form, "deadline_ms": deadline_ms}
 
     def runs() -> Iterator[Run]:
-        shares = [float(load) / 100 for load in loads.split(",")]
         return curve(
-            place, one, pace, form=form, sizes=[int(n) for n in sizes.split(",")], loads=shares
+            place,
+            one,
+            pace,
+            form=form,
+            sizes=[int(n) for n in sizes.split(",")],
+            loads=[float(load) / 100 for load in loads.split(",")],
+            deadline_ms=deadline_ms,
         )
 
     _measure("curve", settings, pace, [one], results, around, runs)
@@ -103,7 +113,7 @@ def curve_command(
 
 @app.command("overload")
 def overload_command(
-    contender: str = "finerank",
+    contender: One = "finerank",
     rounds: Rounds = 5,
     seconds: Seconds = 10.0,
     work: Work = _WORK,
@@ -130,13 +140,14 @@ def overload_command(
 def growth_command(
     variants: Annotated[str, typer.Option(help="comma-separated")] = _EVERY_VARIANT,
     rounds: Rounds = 5,
-    seconds: Seconds = 4.0,
+    seconds: Seconds = 2.0,
     work: Work = _WORK,
     results: Results = RESULTS,
 ) -> None:
     """Time of a request against candidates, experts, tasks and catalogue, beside the GEMM floor."""
     around = look_around()
-    one, pace = CONTENDERS["finerank"], Pace(rounds=rounds, seconds=seconds)
+    one = replace(CONTENDERS["finerank"], options=("--warm-items", "all"))
+    pace = Pace(rounds=rounds, seconds=seconds, warm_up_s=seconds / 2)
     names = variants.split(",")
     places = {name: prepared(_variant_place(work, name), **VARIANTS[name]) for name in names}
     settings = {"variants": names, "gemm_gflop_per_s": gemm_gflop_per_s()}
@@ -154,7 +165,13 @@ def growth_command(
                 catalogue=catalogue,
                 sizes=_SIZES if name == "bench" else (500,),
             ):
-                yield run | {"gflop": round(shape.gflop(catalogue, run["candidates"]), 4)}
+                yield run | {
+                    "experts": shape.tasks * shape.own + shape.shared,
+                    "tasks": shape.tasks,
+                    "items": catalogue.items,
+                    "gflop": round(shape.gflop(catalogue, run["candidates"]), 4),
+                    "pair_gflop": round(shape.pair_gflop(catalogue, run["candidates"]), 4),
+                }
 
     _measure("growth", settings, pace, [one], results, around, runs)
 

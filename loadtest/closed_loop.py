@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import cycle
 
-from loadtest.http_client import Connection, ConnectionLost, Target
-from loadtest.samples import UNANSWERED, Sample, sample
+from loadtest.connections import Connections
+from loadtest.http_client import Target
+from loadtest.samples import Exchange, Sample
 from loadtest.traffic import Body
 
 _RECONNECT_S = 0.05
@@ -26,41 +28,44 @@ async def closed_loop(
     Args:
         patience_s: how long a request may outlast the run before it counts as unanswered.
     """
-    requests = cycle([(target.request(body.content, headers), body.candidates) for body in bodies])
-    opened = [await Connection.open(target) for _ in range(connections)]
-    began = time.perf_counter()  # uvloop's own clock ticks in milliseconds
-
-    def clock() -> float:
-        return time.perf_counter() - began
-
-    async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(_drive(target, one, requests, clock, seconds, patience_s))
-            for one in opened
-        ]
-    return sorted((s for task in running for s in task.result()), key=lambda s: s.done_at)
+    requests = [(target.request(body.content, headers), body.candidates) for body in bodies]
+    # In a thread, so that the caller's loop can watch the server meanwhile.
+    exchanges = await asyncio.to_thread(
+        _drive, target, requests, connections, seconds, seconds + patience_s
+    )
+    return [one.sample() for one in exchanges]
 
 
-async def _drive(
+def _drive(
     target: Target,
-    connection: Connection,
-    requests: Iterator[tuple[bytes, int]],
-    clock: Callable[[], float],
+    bodies: Sequence[tuple[bytes, int]],
+    connections: int,
     seconds: float,
-    patience_s: float,
-) -> list[Sample]:
-    samples = []
-    while (sent_at := clock()) < seconds:
-        request, candidates = next(requests)
-        try:
-            async with asyncio.timeout(seconds - sent_at + patience_s):
-                if connection.is_closed:
-                    connection = await Connection.open(target)
-                reply = await connection.send(request)
-        except (ConnectionLost, OSError):
-            samples.append(Sample(sent_at, sent_at, clock(), UNANSWERED, candidates))
-            await asyncio.sleep(_RECONNECT_S)
-        else:
-            samples.append(sample(sent_at, sent_at, clock(), candidates, reply))
-    connection.close()
-    return samples
+    until: float,
+) -> list[Exchange]:
+    requests = cycle(bodies)
+    done: list[Exchange] = []
+    asked: dict[int, tuple[float, int]] = {}  # connection -> when it sent, candidates
+    with Connections(target, connections) as opened:
+        began = time.perf_counter()
+        idle = [(0.0, number) for number in range(connections)]  # connections by when they may send
+        while (now := time.perf_counter() - began) < seconds or (asked and now < until):
+            while now < seconds and idle and idle[0][0] <= now:
+                _, number = heappop(idle)
+                request, candidates = next(requests)
+                now = time.perf_counter() - began
+                if opened.send(number, request):
+                    asked[number] = now, candidates
+                else:
+                    done.append(Exchange(now, now, time.perf_counter() - began, candidates, None))
+                    heappush(idle, (now + _RECONNECT_S, number))
+            wake = seconds if now < seconds else until
+            if idle and idle[0][0] < wake:
+                wake = idle[0][0]
+            for number, reply in opened.wait(wake - now):
+                now = time.perf_counter() - began
+                sent_at, candidates = asked.pop(number)
+                done.append(Exchange(sent_at, sent_at, now, candidates, reply))
+                heappush(idle, (now if reply else now + _RECONNECT_S, number))
+    done += [Exchange(at, at, now, candidates, None) for at, candidates in asked.values()]
+    return done

@@ -1,15 +1,23 @@
-"""HTTP/1.1 over a kept-alive connection, cheap: the generator shares its cores with the server."""
+"""HTTP/1.1 over a kept-alive connection, cheap: the generator shares its cores with the server.
 
-import asyncio
+A reply is found by a search in its bytes; only one without Content-Length goes through a parser.
+"""
+
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple
 
 import httptools
 
+KEPT = 2_048  # bytes of a body that a reply keeps
+_PART = 65_536  # more at once would be mapped and unmapped by malloc each time
+_CONNECT_S = 5.0
+_END = b"\r\n\r\n"
+
 
 class ConnectionLost(Exception):
-    """The server closed the connection while a reply was awaited."""
+    """The server closed the connection while a reply was awaited, or sent what is no HTTP."""
 
 
 @dataclass(frozen=True)
@@ -29,86 +37,130 @@ class Target:
             f"Content-Length: {len(content)}",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
         ]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+        return "\r\n".join(lines).encode() + _END + content
 
 
-@dataclass(frozen=True)
-class Reply:
-    """Status, headers with lower-case names, and the whole body."""
+class Reply(NamedTuple):
+    """Status, the head as it came, and the first `KEPT` bytes of the body."""
 
     status: int
-    headers: Mapping[str, str]
+    head: bytes
     body: bytes
 
+    def header(self, name: str) -> str | None:
+        """A header's value, the first one's if there are several; None when there is none."""
+        return _header(self.head, name.lower().encode())
 
-class Connection(asyncio.Protocol):
-    """One connection with at most one request in flight. Bodies are collected, not decoded."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._reply: asyncio.Future[Reply] | None = None
-        self._reset()
+class Connection:
+    """One connection with at most one request in flight. Nothing here waits, but for connecting.
 
-    @classmethod
-    async def open(cls, target: Target) -> Self:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(cls, target.host, target.port)
-        return connection
+    Attributes:
+        is_awaited: a request was sent and its reply is not complete.
+        unsent: what the socket did not take yet; `flush` when it can be written again.
+    """
 
-    async def send(self, request: bytes) -> Reply:
-        """Send one request and wait for its reply.
+    def __init__(self, target: Target) -> None:
+        """Connect.
 
         Raises:
-            ConnectionLost: the connection ended first; this object is of no more use.
+            OSError: nobody listens there.
         """
-        if self.is_closed:
-            raise ConnectionLost("the connection was closed before the request was sent")
-        self._reset()
-        self._reply = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._reply
+        self.socket = socket.create_connection((target.host, target.port), timeout=_CONNECT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.is_awaited = False
+        self.unsent = memoryview(b"")
+        self._data = b""
+        self._parts: _Parts | None = None
 
-    @property
-    def is_closed(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
+    def send(self, request: bytes) -> None:
+        """Begin to send one request.
 
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        Raises:
+            ConnectionLost: the connection ended; this object is of no more use.
+        """
+        self.is_awaited = True
+        self.unsent = memoryview(request)
+        self.flush()
 
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
-        self._parts: list[bytes] = []
-
-    # What asyncio calls.
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
+    def flush(self) -> None:
+        """Send more of what is unsent, as much as the socket takes now."""
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as err:
-            self._fail(f"the reply is no HTTP: {err}")
-            self.close()
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError as err:
+            raise ConnectionLost(f"the server closed the connection: {err}") from err
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the server closed the connection: {exc or 'end of stream'}")
+    def receive(self) -> Reply | None:
+        """Read once what there is; the reply when that completes it.
+
+        Raises:
+            ConnectionLost: the connection ended first, or the bytes are no reply.
+        """
+        try:
+            part = self.socket.recv(_PART)
+        except BlockingIOError:
+            return None
+        except OSError as err:
+            raise ConnectionLost(f"the server closed the connection: {err}") from err
+        if not part:
+            raise ConnectionLost("the server closed the connection: end of stream")
+        if not self.is_awaited:
+            raise ConnectionLost(f"the server sent what nobody asked for: {part[:80]!r}")
+        reply = self._parts.feed(part) if self._parts else self._search(part)
+        if reply is not None:
+            self._data, self._parts, self.is_awaited = b"", None, False
+        return reply
+
+    def _search(self, part: bytes) -> Reply | None:
+        data = self._data = self._data + part if self._data else part
+        end = data.find(_END)
+        if end < 0:
+            return None
+        head, body = data[:end], end + len(_END)
+        length = _header(head, b"content-length")
+        if length is None:
+            self._parts = _Parts()
+            return self._parts.feed(data)
+        if not (head.startswith(b"HTTP/1.") and length.isdecimal() and head[9:12].isdigit()):
+            raise ConnectionLost(f"the reply is no HTTP: {head[:80]!r}")
+        if len(data) < body + int(length):
+            return None
+        return Reply(int(head[9:12]), head, data[body : body + KEPT])
+
+
+class _Parts:
+    """A reply whose length is not said at once (chunked), through a parser."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._data = self._body = b""
+        self._is_complete = False
+
+    def feed(self, part: bytes) -> Reply | None:
+        if _END not in self._data:
+            self._data += part
+        try:
+            self._parser.feed_data(part)
+        except httptools.HttpParserError as err:
+            raise ConnectionLost(f"the reply is no HTTP: {err}") from err
+        if not self._is_complete:
+            return None
+        head = self._data.partition(_END)[0]
+        return Reply(self._parser.get_status_code(), head, self._body)
 
     # What the parser calls.
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
     def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
+        self._body += part[: KEPT - len(self._body)]
 
     def on_message_complete(self) -> None:
-        reply = Reply(self._parser.get_status_code(), self._headers, b"".join(self._parts))
-        if not self._parser.should_keep_alive():
-            self.close()
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_result(reply)
+        self._is_complete = True
 
-    def _fail(self, why: str) -> None:
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(ConnectionLost(why))
+
+def _header(head: bytes, name: bytes) -> str | None:
+    at = head.lower().find(b"\r\n" + name + b":")
+    if at < 0:
+        return None
+    return head[at + len(name) + 3 :].partition(b"\r\n")[0].strip().decode("latin-1")

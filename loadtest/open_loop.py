@@ -1,21 +1,21 @@
 """Open loop: requests are due at fixed instants; latency counts from the instant one was due.
 
 A generator that waits for replies stops asking while the server stalls, and so leaves out what
-users would have waited (coordinated omission). Here the schedule is made before the run. The loop's
-timer ticks in milliseconds: latencies are up to 1 ms too long, never too short.
+users would have waited (coordinated omission). Here the schedule is made before the run.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.http_client import Connection, ConnectionLost, Target
-from loadtest.samples import UNANSWERED, Sample, sample
+from loadtest.connections import Connections
+from loadtest.http_client import Target
+from loadtest.samples import Exchange, Sample
 from loadtest.traffic import Body
 
 Arrivals = Literal["poisson", "even"]
@@ -48,58 +48,48 @@ async def open_loop(
     When all connections are busy, requests wait in order of their instants, and that wait counts.
     The run ends `drain_s` after the last instant: what has no reply then is unanswered.
     """
-    requests = cycle([(target.request(body.content, headers), body.candidates) for body in bodies])
-    waiting: asyncio.Queue[tuple[int, bytes, int]] = asyncio.Queue()
-    samples: list[Sample | None] = [None] * len(due)
-    sizes: list[int] = []
-    opened = [await Connection.open(target) for _ in range(connections)]
-    began = time.perf_counter()  # uvloop's own clock ticks in milliseconds
-
-    def clock() -> float:
-        return time.perf_counter() - began
-
-    workers = [asyncio.create_task(_serve(target, c, waiting, due, clock, samples)) for c in opened]
-    try:
-        for number, instant in enumerate(due.tolist()):
-            while (early := instant - clock()) > 0:  # noqa: ASYNC110, a timer may fire early
-                await asyncio.sleep(early)
-            request, candidates = next(requests)
-            sizes.append(candidates)
-            waiting.put_nowait((number, request, candidates))
-        async with asyncio.timeout(drain_s):
-            await waiting.join()
-    except TimeoutError:
-        pass  # what is still waiting becomes an unanswered sample below
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-        for connection in opened:
-            connection.close()
-    ended = clock()
-    return [
-        found or Sample(instant, None, ended, UNANSWERED, size)
-        for found, instant, size in zip(samples, due.tolist(), sizes, strict=True)
-    ]
+    requests = [(target.request(body.content, headers), body.candidates) for body in bodies]
+    # In a thread, so that the caller's loop can watch the server meanwhile.
+    exchanges = await asyncio.to_thread(
+        _drive, target, requests, due.tolist(), connections, float(due[-1]) + drain_s
+    )
+    return [one.sample() for one in exchanges]
 
 
-async def _serve(
+def _drive(
     target: Target,
-    connection: Connection,
-    waiting: asyncio.Queue[tuple[int, bytes, int]],
-    due: NDArray[np.float64],
-    clock: Callable[[], float],
-    samples: list[Sample | None],
-) -> None:
-    while True:
-        number, request, candidates = await waiting.get()
-        due_at, sent_at = float(due[number]), clock()
-        try:
-            if connection.is_closed:
-                connection = await Connection.open(target)
-            reply = await connection.send(request)
-            samples[number] = sample(due_at, sent_at, clock(), candidates, reply)
-        except (ConnectionLost, OSError):
-            samples[number] = Sample(due_at, sent_at, clock(), UNANSWERED, candidates)
-        finally:
-            waiting.task_done()
+    bodies: Sequence[tuple[bytes, int]],
+    due: Sequence[float],
+    connections: int,
+    until: float,
+) -> list[Exchange]:
+    done: list[Exchange | None] = [None] * len(due)
+    asked: dict[int, tuple[int, float]] = {}  # connection -> number of its request, when it sent
+    following = 0  # number of the request to send next
+    with Connections(target, connections) as opened:
+        idle = deque(range(connections))
+        began = time.perf_counter()
+        while (now := time.perf_counter() - began) < until and (asked or following < len(due)):
+            while idle and following < len(due) and due[following] <= now:
+                # In turns: of a server's processes each has some of the connections.
+                number = idle.popleft()
+                request, candidates = bodies[following % len(bodies)]
+                now = time.perf_counter() - began
+                if opened.send(number, request):
+                    asked[number] = following, now
+                else:
+                    failed_at = time.perf_counter() - began
+                    done[following] = Exchange(due[following], now, failed_at, candidates, None)
+                    idle.append(number)
+                following += 1
+            wake = due[following] if idle and following < len(due) else until
+            for number, reply in opened.wait(wake - now):
+                now = time.perf_counter() - began
+                at, sent_at = asked.pop(number)
+                done[at] = Exchange(due[at], sent_at, now, bodies[at % len(bodies)][1], reply)
+                idle.append(number)
+    sent_at = dict(asked.values())
+    return [
+        found or Exchange(instant, sent_at.get(at), now, bodies[at % len(bodies)][1], None)
+        for at, (instant, found) in enumerate(zip(due, done, strict=True))
+    ]

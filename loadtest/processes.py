@@ -58,12 +58,15 @@ class Server:
         self._process.send_signal(number)
 
     def usage(self, *, children: bool = True) -> Usage:
-        own = self._process.pid
-        return usage([own, *descendants(own)] if children else [own])
+        return usage(self.pids() if children else [self._process.pid])
+
+    def pids(self) -> list[int]:
+        """The process and its descendants; looking through /proc for them takes milliseconds."""
+        return [self._process.pid, *descendants(self._process.pid)]
 
     def stop(self) -> None:
         """Ask the process to end, then kill what is left of it and its descendants."""
-        everyone = [self._process.pid, *descendants(self._process.pid)]
+        everyone = self.pids()
         self._process.terminate()
         try:
             self._process.wait(_STOP_S)

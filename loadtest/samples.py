@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,6 @@ PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.
 _BUCKET = 1.01  # neighbouring histogram buckets differ by 1 %
 
 _DEGRADED = re.compile(rb'"degraded"\s*:\s*\[([^\]]*)\]')
-_HEAD_BYTES = 2_048  # `degraded` stands before the ids of a reply
 _STAGE = re.compile(r"([A-Za-z_]+)\s*;\s*dur=([0-9.eE+-]+)")
 
 
@@ -46,27 +45,42 @@ class Sample:
         return (self.done_at - self.due_at) * 1e3
 
     @property
+    def from_sent_ms(self) -> float:
+        """From when it was sent: what is not the generator's; all of it when it never was."""
+        return (self.done_at - (self.due_at if self.sent_at is None else self.sent_at)) * 1e3
+
+    @property
     def is_full(self) -> bool:
         """Answered, with nothing degraded."""
         return self.status == 200 and not self.degraded
 
 
-def sample(due_at: float, sent_at: float, done_at: float, candidates: int, reply: Reply) -> Sample:
-    return Sample(
-        due_at=due_at,
-        sent_at=sent_at,
-        done_at=done_at,
-        status=reply.status,
-        candidates=candidates,
-        degraded=degraded_reasons(reply.body),
-        server_timing=reply.headers.get("server-timing", ""),
-        retry_after="retry-after" in reply.headers,
-    )
+class Exchange(NamedTuple):
+    """What is noted of a request while a run lasts; all reading of replies comes after it."""
+
+    due_at: float
+    sent_at: float | None
+    done_at: float
+    candidates: int
+    reply: Reply | None
+
+    def sample(self) -> Sample:
+        reply = self.reply or Reply(UNANSWERED, b"", b"")
+        return Sample(
+            due_at=self.due_at,
+            sent_at=self.sent_at,
+            done_at=self.done_at,
+            status=reply.status,
+            candidates=self.candidates,
+            degraded=degraded_reasons(reply.body),
+            server_timing=reply.header("server-timing") or "",
+            retry_after=reply.header("retry-after") is not None,
+        )
 
 
 def degraded_reasons(body: bytes) -> tuple[str, ...]:
-    """The reply's reason codes, found without decoding it; () where there is no such field."""
-    found = _DEGRADED.search(body, 0, _HEAD_BYTES)
+    """The reply's reason codes, by the beginning of its body; () where there is no such field."""
+    found = _DEGRADED.search(body)
     if found is None:
         return ()
     return tuple(part.strip(b' "').decode() for part in found[1].split(b",") if part.strip())
@@ -78,6 +92,7 @@ def summarise(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
     Latencies are of all requests, refused and unanswered ones too (an unanswered one waited at
     least as long as stated), then of full answers and of refusals apart; None where there is none.
     `lag_ms` is how late the generator sent: if it is not small, the generator was the bottleneck.
+    `refused_from_sent_ms` leaves that out.
     """
     full = [s for s in samples if s.is_full]
     refused = [s for s in samples if s.status in (429, 503)]
@@ -94,6 +109,7 @@ def summarise(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
         "latency_ms": percentiles([s.latency_ms for s in samples]),
         "full_latency_ms": percentiles([s.latency_ms for s in full]),
         "refused_latency_ms": percentiles([s.latency_ms for s in refused]),
+        "refused_from_sent_ms": percentiles([s.from_sent_ms for s in refused]),
         "histogram": histogram([s.latency_ms for s in samples]),
         "lag_ms": percentiles(lags),
         "stages_ms": stage_medians(samples),

@@ -10,6 +10,8 @@ from loadtest.catalogue import Catalogue
 from loadtest.contenders import Contender, Place, ask, serving
 from loadtest.measuring import (
     CAPACITY_CONNECTIONS,
+    NO_HURRY_MS,
+    PROMISED_MS,
     Pace,
     Run,
     in_closed_loop,
@@ -20,6 +22,7 @@ from loadtest.processes import pinned
 from loadtest.traffic import MIXED, Form, make_bodies
 
 _BODIES = 48
+_DRAWN = 200  # requests of one measurement of growth: few of its items come twice
 _OFF = {
     "": 1e-4,
     "int8": 0.02,
@@ -76,10 +79,12 @@ def curve(
     sizes: Sequence[int] = (100, 300, 500, 1_000),
     loads: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0),
     mixed: bool = True,
+    deadline_ms: float = NO_HURRY_MS,
 ) -> Iterator[Run]:
     """Open-loop latency against offered load, a share of the round's own capacity.
 
-    For each number of candidates and, with `mixed`, for the mix of `traffic.MIXED`.
+    For each number of candidates and, with `mixed`, for the mix of `traffic.MIXED`. Capacity is
+    always measured without a deadline.
     """
     whats: list[int | Mapping[int, float]] = [*sizes, *([MIXED] if mixed else [])]
     bodies = [make_bodies(Catalogue(), form, what, count=_BODIES, seed=pace.seed) for what in whats]
@@ -97,7 +102,15 @@ def curve(
                     yield (
                         _what("open", number, contender.name, form, size)
                         | {"load": load}
-                        | in_open_loop(server, target, some, pace, rate=rate, seed=number)
+                        | in_open_loop(
+                            server,
+                            target,
+                            some,
+                            pace,
+                            rate=rate,
+                            seed=number,
+                            deadline_ms=deadline_ms,
+                        )
                     )
 
 
@@ -109,7 +122,7 @@ def overload(
     form: Form = "ids",
     candidates: int = 500,
     loads: Sequence[float] = (1.0, 2.0, 4.0),
-    deadline_ms: float = 40.0,
+    deadline_ms: float = PROMISED_MS,
 ) -> Iterator[Run]:
     """Goodput beyond capacity, generator and server on a core each; so is capacity measured."""
     server_core, own_core = _two_cores()
@@ -152,15 +165,19 @@ def growth_round(
     sizes: Sequence[int],
     form: Form = "ids",
 ) -> Iterator[Run]:
-    """Time of one request at a time against its candidates, for one variant of the bench model."""
-    bodies = [make_bodies(catalogue, form, n, count=_BODIES, seed=pace.seed) for n in sizes]
+    """Time of one request at a time against its candidates, for one variant of the bench model.
+
+    What is measured are other requests than those of the warm-up: a catalogue that exceeds the
+    item cache would else be measured on the items it just cached.
+    """
+    bodies = [make_bodies(catalogue, form, n, count=2 * _DRAWN, seed=number) for n in sizes]
     with serving(contender, place, bodies[0][0]) as (server, target):
         for size, some in zip(sizes, bodies, strict=True):
-            warm_up(target, some, pace)
+            warm_up(target, some[:_DRAWN], pace)
             yield (
                 _what("closed", number, contender.name, form, size)
                 | {"variant": variant}
-                | in_closed_loop(server, target, some, pace, connections=1)
+                | in_closed_loop(server, target, some[_DRAWN:], pace, connections=1)
             )
 
 

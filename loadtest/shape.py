@@ -50,6 +50,18 @@ class Shape:
         tower = (self.hidden[-1] + 1) * self.tower + self.tower + 1
         return total + self.tasks * tower
 
+    def pair_parameters(self, catalogue: Catalogue) -> int:
+        """Parameters left for a pair of user and item when the first layer's sums are at hand."""
+        experts = self.tasks * self.own + self.shared
+        first = experts * self.hidden[0] + self.tasks * (self.own + self.shared)
+        if self.levels > 1:
+            first += experts
+        return self.dense_parameters(catalogue) - self.inputs(catalogue) * first
+
     def gflop(self, catalogue: Catalogue, candidates: int) -> float:
         """Floor of the whole graph: each parameter is one multiplication and one addition a row."""
         return 2 * self.dense_parameters(catalogue) * candidates / 1e9
+
+    def pair_gflop(self, catalogue: Catalogue, candidates: int) -> float:
+        """Floor of what the item cache leaves."""
+        return 2 * self.pair_parameters(catalogue) * candidates / 1e9

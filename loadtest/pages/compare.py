@@ -3,7 +3,16 @@
 from statistics import median
 
 from loadtest.contenders import BASELINE
-from loadtest.pages.tables import cpu_ms, grouped, latencies, middle, ratio, stages, table
+from loadtest.pages.tables import (
+    cpu_ms,
+    generator_ms,
+    grouped,
+    latencies,
+    middle,
+    ratio,
+    stages,
+    table,
+)
 from loadtest.result_files import Result
 from loadtest.svg import bar_plot
 
@@ -26,12 +35,14 @@ def compare(result: Result, plots: dict[str, str]) -> list[str]:
                 ratio(runs, base.get(connections, [])),
                 *latencies(runs, "p50", "p99"),
                 middle(runs, cpu_ms),
+                middle(runs, generator_ms, 2),
                 str(sum(run["requests"] - run["full"] for run in runs)),
             )
         )
     plots["throughput"] = bar_plot(f"full answers at {most} connections", bars, "requests/s")
     head = (
         "server", "form", "connections", "requests/s (lowest–highest)", f"× {BASELINE}",
-        "p50 ms", "p99 ms", "server CPU ms a request", "not full",
+        "p50 ms", "p99 ms", "server CPU ms a request", "generator CPU ms a request",
+        "not full",
     )  # fmt: skip
     return [table(head, rows), *stages(result.runs)]

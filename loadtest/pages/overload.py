@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from loadtest.pages.tables import grouped, latencies, middle, table
+from loadtest.pages.tables import generator_ms, grouped, latencies, middle, table
 from loadtest.result_files import Result
 from loadtest.svg import bar_plot
 
@@ -16,7 +16,6 @@ def overload(result: Result, plots: dict[str, str]) -> list[str]:
         goodput[f"{load:g} × capacity"] = tuple(
             100 * share for share in (median(shares), min(shares), max(shares))
         )
-        refused = [run for run in runs if run["refused_latency_ms"]]
         rows.append(
             (
                 f"{load:g}",
@@ -25,16 +24,20 @@ def overload(result: Result, plots: dict[str, str]) -> list[str]:
                 middle(runs, lambda run: 100 * run["in_time_per_s"] / capacity[run["round"]], 0),
                 str(sum(run["refused"] for run in runs)),
                 str(sum(run["refused_with_retry_after"] for run in runs)),
-                middle(refused, lambda run: run["refused_latency_ms"]["p99"]),
+                *latencies(runs, "p99", of="refused_latency_ms"),
+                *latencies(runs, "p99", of="refused_from_sent_ms"),
                 *latencies(runs, "p99", of="full_latency_ms"),
                 str(sum(run["statuses"].get("0", 0) for run in runs)),
                 middle(runs, lambda run: run["rss_mib"][-1] - run["rss_mib"][0]),
+                *latencies(runs, "p99", of="lag_ms"),
+                middle(runs, generator_ms, 2),
             )
         )
     plots["goodput"] = bar_plot("goodput", goodput, "% of capacity")
     head = (
         "× capacity", "offered/s", "full answers in time, of capacity", "degraded ones too, %",
         "refused", "with Retry-After",
-        "refusal p99 ms", "full answer p99 ms", "unanswered", "memory growth MiB",
+        "refusal p99 ms", "the same from when it was sent", "full answer p99 ms", "unanswered",
+        "memory growth MiB", "generator late, p99 ms", "generator CPU ms a request",
     )  # fmt: skip
     return [table(head, rows)]

@@ -48,12 +48,17 @@ def ratio(runs: Sequence[Run], base: Sequence[Run]) -> str:
 
 
 def latencies(runs: Sequence[Run], *names: str, of: str = "latency_ms") -> list[str]:
-    answered = [run for run in runs if run[of]]
+    answered = [run for run in runs if run.get(of)]
     return [middle(answered, lambda run, n=name: run[of][n]) for name in names]
 
 
 def cpu_ms(run: Run) -> float:
     return run["server_cpu_s"] / max(run["full"], 1) * 1e3
+
+
+def generator_ms(run: Run) -> float:
+    """CPU of the generator a request, its reading of the replies included."""
+    return run["generator_cpu_s"] / max(run["requests"], 1) * 1e3
 
 
 def middle(runs: Sequence[Run], number: Callable[[Run], float], digits: int = 1) -> str:

@@ -1,8 +1,10 @@
 """The bench model is the one that was measured, reproduces itself, and peers score it as we do."""
 
+import math
 from pathlib import Path
 
 import numpy as np
+import onnx
 import orjson
 import pytest
 import torch
@@ -48,6 +50,16 @@ def test_the_default_shape_is_the_model_that_was_measured() -> None:
 def test_the_arithmetic_counts_the_parameters_that_exist(shape: Shape) -> None:
     ranker = make_ranker(make_schema(SMALL), make_config("bench", shape, 1), shape)
     assert dense_parameters(ranker) == shape.dense_parameters(SMALL)
+
+
+def test_the_arithmetic_of_a_pair_is_that_of_its_graph(models: Path) -> None:
+    """Weights of matrix products; the arithmetic counts biases too, which are few."""
+    graph = onnx.load(models / SCENE / "1" / "rank.onnx").graph
+    sizes = {one.name: math.prod(one.dims) for one in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    weights = sum(sizes.get(name, 0) for node in products for name in node.input)
+    biases = 7 * (16 + 8) * 2 + 5 * (4 + 1)
+    assert 0 <= SHAPE.pair_parameters(SMALL) - weights <= biases
 
 
 def test_too_few_tasks_for_the_formula_are_refused() -> None:

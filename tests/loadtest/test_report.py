@@ -26,13 +26,14 @@ def run(per_s: int, *, latency_ms: float = 10.0, refused: int = 0, **what: Any) 
     samples = [
         Sample(0, 0, latency_ms / 1e3, 200, 500, server_timing="infer;dur=7.5")
         for _ in range(per_s)
-    ] + [Sample(0, 0, 0.002, 503, 500, retry_after=True) for _ in range(refused)]
+    ] + [Sample(0, 0.0005, 0.002, 503, 500, retry_after=True) for _ in range(refused)]
     return (
         what
         | summarise(samples, 1.0)
         | {
             "goodput_per_s": float(per_s),
             "in_time_per_s": float(per_s) + 2,
+            "limit_ms": 40.0,
             "server_cpu_s": per_s * 0.012,
             "generator_cpu_s": 0.1,
             "rss_mib": [100.0, 100.5],
@@ -77,7 +78,9 @@ def test_throughput_is_the_median_and_ratios_are_taken_within_a_round(tmp_path: 
     page = write_report(write(tmp_path, "compare", compare_runs()))
     text = page.read_text()
     # 80/20 = 4 and 30/10 = 3; of the medians it would be 55/15 = 3.67.
-    assert "| finerank | ids | 4 | 55.0 (30.0–80.0) | 3.50 | 10.0 | 10.0 | 12.0 | 0 |" in text
+    assert (
+        "| finerank | ids | 4 | 55.0 (30.0–80.0) | 3.50 | 10.0 | 10.0 | 12.0 | 2.29 | 0 |" in text
+    )
     assert f"| {BASELINE} | rows | 4 | 15.0 (10.0–20.0) | 1.00 |" in text
     assert "| server | form | candidates | infer |" in text
     assert "| finerank | ids | 500 | 7.500 |" in text
@@ -104,7 +107,8 @@ def test_the_curve_has_a_line_for_each_size_and_pools_the_tail(tmp_path: Path) -
     ]  # fmt: skip
     page = write_report(write(tmp_path, "curve", runs))
     # Medians of the rounds' 3.5 and 7 ms; the pooled tail is the worse round's.
-    assert "| 500 | 70% | 100.0 | 5.2 | 5.2 | 7.0 | 200 | 0 |" in page.read_text()
+    row = "| 500 | 70% | 100.0 | 5.2 | 5.2 | 7.0 | 102.0% | 200 | 0 | 0 | 0.0 | 1.00 |"
+    assert row in page.read_text()
     (plot,) = plots_of(page)
     assert "500 candidates" in plot.read_text()
 
@@ -116,20 +120,57 @@ def test_overload_states_goodput_as_a_share_of_its_own_rounds_capacity(tmp_path:
         run(95, refused=300, loop="open", round=1, load=4.0, rate=400.0, **what),
     ]
     text = write_report(write(tmp_path, "overload", runs)).read_text()
-    assert "| 4 | 400.0 | 95% (95%–95%) | 97 | 300 | 300 | 2.0 | 10.0 | 0 | 0.5 |" in text
+    goodput = "| 4 | 400.0 | 95% (95%–95%) | 97 | 300 | 300 "
+    assert goodput + "| 2.0 | 1.5 | 10.0 | 0 | 0.5 | 0.5 | 0.25 |" in text
 
 
-def test_growth_stands_beside_the_arithmetic_floor(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "lacks"), [("limit_ms", "| – | 100 |"), ("", "| 102.0% | 100 |")]
+)
+def test_what_an_older_result_did_not_measure_is_not_stated(
+    tmp_path: Path, field: str, lacks: str
+) -> None:
+    what = {"contender": "finerank", "form": "ids", "candidates": 500, "rate": 100.0}
+    one = run(100, loop="open", round=1, load=0.5, **what)
+    one.pop(field, None)
+    assert lacks in write_report(write(tmp_path, "curve", [one])).read_text()
+
+
+def test_growth_stands_beside_the_arithmetic_floors(tmp_path: Path) -> None:
+    def grown(variant: str, candidates: int, latency_ms: float, **sizes: int) -> dict[str, Any]:
+        return run(
+            10, latency_ms=latency_ms, loop="closed", round=1, contender="finerank", form="ids",
+            candidates=candidates, variant=variant, gflop=candidates / 250,
+            pair_gflop=candidates / 500, connections=1,
+            **({"experts": 7, "tasks": 5, "items": 20_000} | sizes),
+        )  # fmt: skip
+
     runs = [
-        run(
-            10, latency_ms=size / 20, loop="closed", round=1, contender="finerank", form="ids",
-            candidates=size, variant="bench", gflop=size / 250, connections=1,
-        )
-        for size in (100, 500)
-    ]  # fmt: skip
+        grown("bench", 100, 5.0),
+        grown("bench", 500, 25.0),
+        grown("shared-8", 500, 40.0, experts=13),
+        grown("items-2000", 500, 24.0, items=2_000),
+    ]
     settings = {"gemm_gflop_per_s": 100.0}
-    text = write_report(write(tmp_path, "growth", runs, settings=settings)).read_text()
-    assert "| bench | 500 | 25.0 | 20.0 | 1.25 |" in text
+    page = write_report(write(tmp_path, "growth", runs, settings=settings))
+    tables = page.read_text().split("\n## Time of a request against ")[1:]
+    assert [table.split("\n")[0] for table in tables] == [
+        "candidates",
+        "experts, 500 candidates",
+        "items, 500 candidates",
+    ]
+    bench = "| 25.0 | 25.0 | 10.0 | 2.50 | 20.0 | 1.25 | 12.0 | 10.00 |"
+    assert f"| 500 {bench}" in tables[0]
+    assert f"| 7 {bench}\n| 13 | 40.0 " in tables[1]
+    assert (
+        f"| 2,000 | 24.0 | 24.0 | 10.0 | 2.40 | 20.0 | 1.20 | 12.0 | 10.00 |\n| 20,000 {bench}"
+        in (tables[2])
+    )
+    assert [plot.stem.rpartition("-")[2] for plot in plots_of(page)] == [
+        "candidates",
+        "experts",
+        "items",
+    ]
 
 
 def test_the_page_of_a_stall_drill_says_how_long_it_took_to_recover(tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     assert summarise([late], 2.0)["lag_ms"]["max"] == pytest.approx(500)
 
 
+def test_of_a_refusal_the_time_from_its_sending_is_known_too() -> None:
+    refusals = [Sample(1.0, 1.5, 1.51, 503, 1), Sample(2.0, 2.0, 2.03, 503, 1)]
+    summary = summarise(refusals, 3.0)
+    assert summary["refused_latency_ms"]["max"] == pytest.approx(510)
+    assert summary["refused_from_sent_ms"]["max"] == pytest.approx(30)
+    assert summarise([answered(0, 10)], 3.0)["refused_from_sent_ms"] is None
+
+
 def test_only_full_answers_in_time_are_goodput() -> None:
     samples = [
         answered(0.1, 10),
