@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from service.features.versions import record_version
 from service.traffic.layout import FORMAT, INPUT, METADATA
-from service.traffic.request_rows import list_array
+from service.traffic.list_columns import Numbers
 
 DICTIONARY: list[str] = []
 
-_UNKNOWN: Any = object()
+_UNKNOWN: Any = (object(), 0)
 _MOST_KNOWN = 100_000  # some 50 MB; whoever is forgotten is written again
 _BLOCKS = {"item_ids": arrow.int32(), "item_values": arrow.float32()}
 
@@ -27,15 +27,14 @@ class ItemRows:
 
     scene: str
     model: str
-    # by id, of the last row: the record, its version; ids whose row has no encoding
-    _record_of: dict[str, bytes | None] = field(default_factory=dict)
-    _version_of: dict[str, int] = field(default_factory=dict)
+    # by id, of the last row: the record and its version; ids whose row has no encoding
+    _known: dict[str, tuple[bytes | None, int]] = field(default_factory=dict)
     _bare: set[str] = field(default_factory=set)
     _ids: list[str] = field(default_factory=list)
     _versions: list[int] = field(default_factory=list)
     _records: list[bytes | None] = field(default_factory=list)
-    _blocks: dict[str, list[NDArray[Any] | None]] = field(
-        default_factory=lambda: {name: [] for name in _BLOCKS}
+    _blocks: dict[str, Numbers] = field(
+        default_factory=lambda: {name: Numbers(type_) for name, type_ in _BLOCKS.items()}
     )
 
     def __len__(self) -> int:
@@ -52,14 +51,17 @@ class ItemRows:
 
         Without `blocks` (the request brought values of its own) a row has no encoding.
         """
-        known = map(self._record_of.get, ids, repeat(_UNKNOWN))
-        pairs = enumerate(zip(known, records, strict=True))
-        fresh = [row for row, (before, now) in pairs if before != now]
+        found: list[Any] = list(map(self._known.get, ids, repeat(_UNKNOWN)))
+        fresh: list[int] = []
+        if (known := [record for record, _ in found]) != records:
+            pairs = enumerate(zip(known, records, strict=True))
+            fresh = [row for row, (before, now) in pairs if before != now]
         if self._bare and blocks is not None:
             fresh = sorted({*fresh, *(row for row, id_ in enumerate(ids) if id_ in self._bare)})
         if fresh:
             self._take(fresh, ids, records, blocks, versions)
-        return np.fromiter(map(self._version_of.__getitem__, ids), np.int64, len(ids))
+            found = list(map(self._known.__getitem__, ids))
+        return np.array([version for _, version in found], np.int64)
 
     def _take(
         self,
@@ -72,32 +74,35 @@ class ItemRows:
         for row in fresh:
             id_, record = ids[row], records[row]
             version = record_version(record) if versions is None else int(versions[row])
-            self._record_of[id_], self._version_of[id_] = record, version
+            self._known[id_] = record, version
             (self._bare.add if blocks is None else self._bare.discard)(id_)
-        self._ids += [ids[row] for row in fresh]
-        self._versions += [self._version_of[ids[row]] for row in fresh]
-        self._records += [records[row] for row in fresh]
         for name, column in self._blocks.items():
-            block = None if blocks is None else blocks.get(name)
-            column.extend([None] * len(fresh) if block is None else block[fresh])
+            if blocks is not None and name in blocks:
+                column.add_rows(len(self), blocks[name][fresh])
+        self._ids += [ids[row] for row in fresh]
+        self._versions += [self._known[ids[row]][1] for row in fresh]
+        self._records += [records[row] for row in fresh]
 
     def forget(self) -> None:
         """Of what is known: the next file says it again."""
-        self._record_of, self._version_of, self._bare = {}, {}, set()
+        self._known, self._bare = {}, set()
 
     def table(self) -> arrow.Table:
-        """The waiting rows; they wait no longer."""
+        """The waiting rows; the table is valid until `clear`."""
         about = {"format": FORMAT, "scene": self.scene, "model": self.model}
         columns = {
             "id": arrow.array(self._ids, arrow.string()),
             "version": arrow.array(self._versions, arrow.int64()),
             "record": arrow.array(self._records, arrow.binary()),
         }
-        for name, type_ in _BLOCKS.items():
-            columns[INPUT + name] = list_array(self._blocks[name], type_)
-            self._blocks[name] = []
-        self._ids, self._versions, self._records = [], [], []
-        if len(self._record_of) > _MOST_KNOWN:
-            self.forget()
+        columns |= {INPUT + name: column.array(len(self)) for name, column in self._blocks.items()}
         table = arrow.table(columns)
         return table.replace_schema_metadata({METADATA: json.dumps(about).encode()})
+
+    def clear(self) -> None:
+        """Let the waiting rows go."""
+        self._ids, self._versions, self._records = [], [], []
+        for column in self._blocks.values():
+            column.clear()
+        if len(self._known) > _MOST_KNOWN:
+            self.forget()

@@ -6,7 +6,7 @@ Whoever lists the directory sees finished files only; what a crash leaves is a `
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as parquet
 Open = Callable[[Path], IO[bytes]]
 
 _BUFFER_BYTES = 1 << 20
+_PAGE_BYTES = 1 << 16  # larger ones leave the processor's caches before they are written
 _PART = ".part"
 _numbers = itertools.count(1)  # of the files of this process
 
@@ -35,6 +36,7 @@ class RotatingFile:
         unique: tells the files of several processes apart.
         rotate_bytes, rotate_s: a file that has reached one of them is finished.
         dictionary: columns with few different values.
+        as_it_is: columns of lists that are not compressed.
         open_file: opens a new file.
         clock: monotonic seconds.
     """
@@ -48,12 +50,14 @@ class RotatingFile:
         rotate_bytes: int,
         rotate_s: float,
         dictionary: list[str],
+        as_it_is: Collection[str] = (),
         open_file: Open = open_new,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory, self._kind, self._unique = directory, kind, unique
         self._rotate_bytes, self._rotate_s = rotate_bytes, rotate_s
-        self._dictionary, self._open, self._clock = dictionary, open_file, clock
+        self._dictionary, self._as_it_is = dictionary, as_it_is
+        self._open, self._clock = open_file, clock
         self._part: _Part | None = None
         self.rows = 0  # in the file that is not finished
 
@@ -114,9 +118,13 @@ class RotatingFile:
             writer = parquet.ParquetWriter(
                 sink,
                 schema,
-                compression="snappy",  # scores hardly shrink: zstd takes twice the time for 12 %
+                compression={
+                    _leaf(field): "none" if field.name in self._as_it_is else "snappy"
+                    for field in schema
+                },
                 use_dictionary=self._dictionary,
                 write_statistics=["at"],
+                data_page_size=_PAGE_BYTES,
             )
         except Exception:
             sink.is_dead = True
@@ -124,6 +132,12 @@ class RotatingFile:
             path.unlink(missing_ok=True)
             raise
         return _Part(path, sink, writer, self._clock())
+
+
+def _leaf(field: arrow.Field) -> str:
+    """What Parquet calls the values of a column."""
+    lists = arrow.types.is_list(field.type)
+    return f"{field.name}.list.{field.type.value_field.name}" if lists else field.name
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The files of the log: rows collected, written in groups, files rotated, by scene and model."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,11 +110,13 @@ class Shelf:
             # nothing was scored: beside those that were
             found = next(iter(self._requests.values()), None)
         if found is None:
-            file = self._file(REQUESTS, request_rows.DICTIONARY)
+            file = self._file(REQUESTS, request_rows.DICTIONARY, layout.as_it_is)
             found = self._requests[layout] = _Requests(RequestRows(layout), file)
         return found
 
-    def _file(self, kind: str, dictionary: list[str]) -> RotatingFile:
+    def _file(
+        self, kind: str, dictionary: list[str], as_it_is: Collection[str] = ()
+    ) -> RotatingFile:
         rotation = self._rotation
         return RotatingFile(
             self._directory,
@@ -123,6 +125,7 @@ class Shelf:
             rotate_bytes=rotation.bytes,
             rotate_s=rotation.seconds,
             dictionary=dictionary,
+            as_it_is=as_it_is,
             open_file=rotation.open_file,
             clock=rotation.clock,
         )
@@ -135,10 +138,11 @@ class Shelf:
         self._since = None
         if len(self._items):
             self._item_file.write(self._items.table())
+            self._items.clear()
         for requests in self._requests.values():
             if len(requests.rows):
                 requests.file.write(requests.rows.table())
-                requests.rows = RequestRows(requests.rows.layout)
+                requests.rows.clear()
 
 
 class Shelves:
