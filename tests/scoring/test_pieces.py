@@ -14,13 +14,8 @@ from service.contract.repository import Repository
 from service.scoring.errors import RunStopped
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.pieces import LEAST_ROWS, in_pieces, rows_of
-from service.scoring.pool import ModelPool
-from service.scoring.scorer import Scorer
 from service.scoring.session import Heads, Stop, filled_up
 from service.scoring.workers import Workers
-from tests.scoring.conftest import asked, compiled
-from tests.scoring.cut_packages import publish_cut
-from tests.scoring.packages import publish_tiny
 
 
 class Alone:
@@ -43,16 +38,8 @@ def crew() -> Iterator[Workers]:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pieces")
-    publish_cut(root)
-    publish_tiny(root)
-    return root
-
-
-@pytest.fixture(scope="module", params=["cut", "tiny"])
-def model(request: pytest.FixtureRequest, models: Path) -> LoadedModel:
-    return load_package(Repository(models), request.param, 1)
+def model(models: Path) -> LoadedModel:
+    return load_package(Repository(models), "tiny", 1)
 
 
 async def all_idle(workers: Workers) -> None:
@@ -132,18 +119,3 @@ async def test_stop_ends_every_piece(model: LoadedModel, crew: Workers) -> None:
     await all_idle(crew)
     with pytest.raises(RunStopped):
         await crew.run(lambda: in_pieces(600, run, crew), timeout_s=30, stop=lambda: None)
-
-
-async def test_scorer_on_many_threads_answers_as_on_one(models: Path, crew: Workers) -> None:
-    one = Workers(1)
-    pool = ModelPool(Repository(models))
-    await pool.ensure(["cut/1"])
-    snapshot, request = compiled(models, model="cut/1"), asked(500)
-    await all_idle(crew)
-    many = Scorer(pool, crew, None)
-    found = await many.rank(request, snapshot)
-    expected = await Scorer(pool, one, None).rank(request, snapshot)
-    np.testing.assert_array_equal(found.order, expected.order)
-    np.testing.assert_array_equal(found.scores, expected.scores)
-    pool.close()
-    one.close()

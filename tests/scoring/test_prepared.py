@@ -192,6 +192,22 @@ async def test_many_requests_at_once_share_the_cache(
         same(output, await plain.rank(request, snapshot))
 
 
+async def test_a_request_that_many_threads_do_has_the_bits_of_one(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    snapshot = compiled(cut_models, model="cut/1")
+    request = asked(ids(*range(ITEMS), *range(100, 600)))
+    crew = Workers(3)
+    for scorer in scorers:
+        expected = await scorer.rank(request, snapshot)
+        one, scorer._workers = scorer._workers, crew
+        while crew.idle < crew.threads:  # noqa: ASYNC110, threads set no event
+            await asyncio.sleep(0.001)
+        same(await scorer.rank(request, snapshot), expected)
+        scorer._workers = one
+    crew.close()
+
+
 def test_golden_rows_go_through_the_three_graphs(cut: LoadedModel) -> None:
     assert cut.manifest.cut == "user/item/rank"
     assert type(cut.graphs).__name__ == "CutGraphs"
