@@ -22,7 +22,7 @@ from service.experiment.embedded import listens
 
 START_TIMEOUT_S = 25.0
 STOP_TIMEOUT_S = 10.0
-_REST_S = 0.5  # before it is started again: one that dies at once, again and again, costs little
+_REST_S = (0.5, 8.0)  # before it is started again: the first time, and the longest
 
 
 def main(directory: Path, where: Path) -> int:
@@ -47,15 +47,16 @@ def main(directory: Path, where: Path) -> int:
             return 0
     try:
         with (directory / "users.lock").open("a") as users:
+            rest_s, longest_s = _REST_S
             while not _alone(users, where):
-                time.sleep(_REST_S)
+                time.sleep(rest_s)
+                rest_s = min(2 * rest_s, longest_s)
                 if not _start_again(server, directory, where):
                     return 0
             # Under the lock: a new user waits for it until the server is gone.
-            server.stop(timeout=STOP_TIMEOUT_S)
+            _stop(server)
     except SystemExit:
-        with contextlib.suppress(ValkeyServerError):  # none runs between a death and a start
-            server.stop(timeout=STOP_TIMEOUT_S)
+        _stop(server)
     return 0
 
 
@@ -63,28 +64,30 @@ def _alone(users: IO[str], where: Path) -> bool:
     """Wait until there is no user, with the lock then; False when the server has died before."""
     try:
         signal.signal(signal.SIGCHLD, _mourn)
-        if not listens(where):  # it died before there was somebody to be told
-            raise _Died
-        fcntl.flock(users, fcntl.LOCK_EX)
+        there = listens(where)  # else it has died before this could be told
+        fcntl.flock(users, fcntl.LOCK_EX if there else fcntl.LOCK_EX | fcntl.LOCK_NB)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    except _Died:
+    except (_Died, BlockingIOError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return False
     return True
 
 
 def _start_again(server: ValkeyServer, directory: Path, where: Path) -> bool:
-    """False: another keeper was faster, or it cannot start; the next user will be told why."""
+    """False: another keeper was faster. One that cannot start says why to the next user."""
     with (directory / "start.lock").open("a") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         if listens(where):
             return False
         server.terminate()  # forgets the dead process
-        try:
+        with contextlib.suppress(ValkeyServerError, OSError):
             server.start(timeout=START_TIMEOUT_S)
-        except (ValkeyServerError, OSError):
-            return False
     return True
+
+
+def _stop(server: ValkeyServer) -> None:
+    with contextlib.suppress(ValkeyServerError):  # it is dead already
+        server.stop(timeout=STOP_TIMEOUT_S)
 
 
 def _start(directory: Path, where: Path) -> ValkeyServer:
