@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 
+from service.api.http_server import http_protocol
+
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[int]:
@@ -17,7 +19,12 @@ async def serving(app: Any) -> AsyncIterator[int]:
         RuntimeError: it did not start.
     """
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, lifespan="on"
+        app,
+        http=http_protocol(app),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from service.api import problems
 from service.api.assignment_routes import assignment_routes
-from service.api.door import Door, asks_to_rank
+from service.api.door import Door, DoorMiddleware, asks_to_rank
 from service.api.health_routes import health_routes
 from service.api.library_routes import library_routes
 from service.api.limits import BodyLimit
@@ -99,9 +99,15 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     canaries = Canaries(scenes, parts.guard, parts.shadowing)
     app.include_router(shadow_routes(publisher, canaries, parts.token, parts.metrics))
     app.include_router(health_routes(parts.loader, parts.pool, parts.scorer, parts.metrics, served))
-    app.add_middleware(
-        Door, rank=rank, admission=parts.scorer.admission, scenes=scenes, metrics=parts.metrics
+    door = Door(
+        rank,
+        admission=parts.scorer.admission,
+        scenes=scenes,
+        metrics=parts.metrics,
+        max_body_bytes=parts.max_body_bytes,
     )
+    app.add_middleware(DoorMiddleware, door=door)
+    app.state.door = door
 
     def count_too_large(scope: Scope) -> None:
         if asks_to_rank(scope):

@@ -6,7 +6,7 @@ a whole call and are often longer (Envoy's own default is 15 s): above 5000 ms t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -46,7 +46,7 @@ _HEADERS: dict[str, tuple[Callable[[str], Fraction | None], str, bool]] = {
 }
 
 
-_NAMES = {name.lower().encode(): name for name in _HEADERS}  # as ASGI has them
+TIMEOUTS = {name.lower().encode(): name for name in _HEADERS}  # as ASGI has them
 
 
 def read_timeout_ms(headers: Headers) -> float | None:
@@ -55,12 +55,20 @@ def read_timeout_ms(headers: Headers) -> float | None:
     Raises:
         MalformedHeader: a header that is no duration, or one outside 1 … 5000 ms.
     """
-    given = [(_NAMES[raw], value) for raw, value in headers.raw if raw in _NAMES]
-    found = [_read(name, value.decode("latin-1").strip()) for name, value in given]
+    return read_timeouts(pair for pair in headers.raw if pair[0] in TIMEOUTS)
+
+
+def read_timeouts(given: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """The smallest of some of `TIMEOUTS`, in ms; None of none.
+
+    Raises:
+        MalformedHeader: as `read_timeout_ms` does.
+    """
+    found = (_read(TIMEOUTS[name], value.decode("latin-1").strip()) for name, value in given)
     return min(found, default=None)
 
 
-@lru_cache(maxsize=256)  # callers have few timeouts, and each is read at the door and by the route
+@lru_cache(maxsize=256)  # callers have few timeouts
 def _read(name: str, text: str) -> float:
     read, form, refuse_longer = _HEADERS[name]
     value = read(text)

@@ -4,69 +4,79 @@ What takes 0.1 ms here would take a millisecond behind the routes: under overloa
 capacity that answers the others in time.
 """
 
-from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.deadline import read_timeout_ms
-from service.api.problems import problem_response
+from service.api.answer import Answer, send_answer
+from service.api.problems import problem
+from service.api.rank_headers import RankHeaders, read_rank_headers
+from service.api.rank_route import OVERLOAD, RankRoute, too_busy
 from service.api.scenes import Scenes
-from service.errors import MalformedHeader, TooBusy
 from service.metrics import NO_SCENE, Metrics
 from service.scoring.admission import Admission, Overloaded, Ticket
 
 PATHS = frozenset({"/rank", "/v1/rank"})
-OVERLOAD = "overload"  # the reason under which refusals are counted
-
-_TICKET = "finerank.ticket"
 
 
 class Door:
     """Takes a ticket for each rank request, by its deadline headers or else the scenes' default.
 
-    With its ticket a request goes to `rank`; all others go to `app`.
+    With its ticket a request goes on to `rank`. Bodies over `max_body_bytes` do not come this far.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
+        rank: RankRoute,
         *,
-        rank: ASGIApp,
         admission: Admission,
         scenes: Scenes,
         metrics: Metrics,
+        max_body_bytes: int,
     ) -> None:
-        self._app = app
-        self._rank = rank
+        self.rank = rank
+        self.max_body_bytes = max_body_bytes
         self._admission = admission
         self._scenes = scenes
         self._metrics = metrics
+
+    def let_in(self, headers: RankHeaders, path: str) -> Ticket | Answer:
+        """The ticket, which its holder leaves; or the refusal, counted."""
+        timeout_ms = headers.timeout_ms  # None, too, where malformed: `rank` says what is wrong
+        if timeout_ms is None:
+            timeout_ms = self._scenes.longest_deadline_ms()
+        try:
+            return self._admission.enter(timeout_ms / 1000, headers.body_bytes)
+        except Overloaded as err:
+            count = self._metrics.child
+            count(self._metrics.requests, NO_SCENE, "503").inc()
+            count(self._metrics.refused, OVERLOAD).inc()
+            return problem(too_busy(err), path)
+
+
+class DoorMiddleware:
+    """The door for ASGI: rank requests go through it, all others to `app`."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not asks_to_rank(scope):
             await self._app(scope, receive, send)
             return
-        try:
-            ticket = self._let_in(Headers(scope=scope))
-        except Overloaded as err:
-            self._metrics.requests.labels(NO_SCENE, "503").inc()
-            self._metrics.refused.labels(OVERLOAD).inc()
-            await problem_response(too_busy(err), scope["path"])(scope, receive, send)
+        path, headers = scope["path"], read_rank_headers(scope["headers"])
+        ticket = self._door.let_in(headers, path)
+        if isinstance(ticket, Answer):
+            await send_answer(ticket, send)
             return
-        scope[_TICKET] = ticket
+
+        async def read() -> bytes:
+            return await _read(receive)
+
         try:
-            await self._rank(scope, receive, send)
+            await send_answer(await self._door.rank.answer(headers, read, ticket, path), send)
         finally:
             ticket.leave()
-
-    def _let_in(self, headers: Headers) -> Ticket:
-        try:
-            timeout_ms = read_timeout_ms(headers)
-        except MalformedHeader:
-            timeout_ms = None  # the route says what is wrong with it
-        if timeout_ms is None:
-            timeout_ms = self._scenes.longest_deadline_ms()
-        length = headers.get("content-length", "")
-        return self._admission.enter(timeout_ms / 1000, int(length) if length.isdigit() else None)
 
 
 def asks_to_rank(scope: Scope) -> bool:
@@ -74,11 +84,17 @@ def asks_to_rank(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "POST"
 
 
-def ticket_of(scope: Scope) -> Ticket:
-    """The ticket that the door took for this request."""
-    ticket: Ticket = scope[_TICKET]
-    return ticket
+async def _read(receive: Receive) -> bytes:
+    """The whole body.
 
-
-def too_busy(error: Overloaded) -> TooBusy:
-    return TooBusy(str(error), headers={"retry-after": str(error.retry_after_s)})
+    Raises:
+        ClientDisconnect: the caller left before its end.
+    """
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)

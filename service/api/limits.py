@@ -8,7 +8,6 @@ out in full at once, then the rest of the body is thrown away within bounds, the
 import asyncio
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem_response
@@ -41,18 +40,18 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        body = _Body(
-            receive, self._max_bytes, self._body_s, silent=headers.get("expect") is not None
-        )
-        declared = headers.get("content-length", "")
+        fields = dict(reversed(list(scope["headers"])))  # the first of a name counts
+        body = _Body(receive, self._max_bytes, self._body_s, silent=b"expect" in fields)
+        declared = fields.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._max_bytes:
             if self._on_declared is not None:
                 self._on_declared(scope)
-            refusal = problem_response(_too_large(self._max_bytes, declared), scope["path"])
+            refusal = problem_response(
+                _too_large(self._max_bytes, declared.decode()), scope["path"]
+            )
             await refusal(scope, body.receive, body.ending(send))
             return
-        if declared == "0" or (not declared and "transfer-encoding" not in headers):
+        if declared == b"0" or (not declared and b"transfer-encoding" not in fields):
             body.complete = True  # nothing will come
         await self._app(scope, body.receive, body.ending(send))
 

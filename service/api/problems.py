@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from service.api.answer import Answer
 from service.errors import Fault, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -18,7 +19,7 @@ _TYPE = "urn:finerank:problem:"
 log = structlog.get_logger("finerank.api")
 
 
-def problem_response(error: ServiceError, instance: str | None = None) -> Response:
+def problem(error: ServiceError, instance: str | None = None) -> Answer:
     """The problem document of a refusal, with `errors` for the places it names."""
     document: dict[str, object] = {
         "type": _TYPE + error.code,
@@ -31,12 +32,30 @@ def problem_response(error: ServiceError, instance: str | None = None) -> Respon
     if error.faults:
         document["errors"] = [_fault(fault) for fault in error.faults]
     document.update(error.more)
-    return Response(
-        orjson.dumps(document),
-        status_code=error.status,
-        headers={"cache-control": "no-store", **error.headers},
-        media_type=MEDIA_TYPE,
+    content = orjson.dumps(document)
+    headers = {"cache-control": "no-store", **error.headers}
+    raw = [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()]
+    raw.append((b"content-length", b"%d" % len(content)))
+    raw.append((b"content-type", MEDIA_TYPE.encode()))
+    return Answer(error.status, raw, content)
+
+
+def surprise(error: Exception, path: str) -> Answer:
+    """A bug: the caller learns that it happened, the log learns what."""
+    log.error("unhandled_error", path=path, exc_info=error)
+    return problem(
+        ServiceError(f"{type(error).__name__} while answering; the log has the details"), path
     )
+
+
+def problem_response(error: ServiceError, instance: str | None = None) -> Response:
+    """The same for the framework."""
+    return _response(problem(error, instance))
+
+
+def _response(answer: Answer) -> Response:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    return Response(answer.content, answer.status, headers, MEDIA_TYPE)
 
 
 def _fault(fault: Fault) -> dict[str, object]:
@@ -91,9 +110,4 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 async def _on_surprise(request: Request, error: Exception) -> Response:
-    """A bug: the caller learns that it happened, the log learns what."""
-    log.error("unhandled_error", path=request.url.path, exc_info=error)
-    return problem_response(
-        ServiceError(f"{type(error).__name__} while answering; the log has the details"),
-        request.url.path,
-    )
+    return _response(surprise(error, request.url.path))

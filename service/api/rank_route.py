@@ -1,38 +1,36 @@
 """`POST /rank`: decode, rank, encode."""
 
 import random
-import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
-from service.api.deadline import read_timeout_ms
+from service.api.answer import Answer
 from service.api.decoding import RankBody, decode_rank
-from service.api.door import OVERLOAD, ticket_of, too_busy
 from service.api.explanations import compared_rows
 from service.api.guarding import guard_ranked, guard_unscored
 from service.api.messages import ColumnReply, RankRequest, RowReply
 from service.api.openapi import body_of, problems
-from service.api.problems import problem_response
+from service.api.problems import problem
+from service.api.rank_headers import REQUEST_ID, RankHeaders
 from service.api.rank_metrics import count_ranked
 from service.api.remembering import Remembering
 from service.api.replies import rank_reply
 from service.api.scenes import Scenes
 from service.api.shadowing import Shadowing
-from service.errors import Fault, InvalidRequest, NothingScored, ServiceError
+from service.errors import Fault, InvalidRequest, NothingScored, ServiceError, TooBusy
 from service.experiment.findings import pointer
 from service.experiment.guardrails import Guard
 from service.experiment.served import Served
 from service.experiment.snapshot import Asked, Snapshot
 from service.features.errors import InlineError
 from service.metrics import NO_SCENE, Metrics
-from service.scoring.admission import Overloaded
+from service.scoring.admission import Overloaded, Ticket
 from service.scoring.errors import NotScored
 from service.scoring.ranking import RankInput
 from service.scoring.rehearsal import RecentRequests
@@ -40,22 +38,15 @@ from service.scoring.scorer import Scorer
 
 # The caller's own assignment names a layer or an arm that the plan does not have (any more).
 UNKNOWN_ASSIGNMENT = "unknown_assignment"
+OVERLOAD = "overload"  # the reason under which refusals are counted
 
-_REQUEST_ID = "x-request-id"
-_PLAIN = re.compile(r"[!-~]{1,128}")
 _UNQUOTED = "!#$&'()*+,/:;=?@[]"
 _LEFT = "499"  # the caller went away while it sent; as nginx counts it
 _PROBLEMS = (400, 413, 422, 503)
 
-RawHeaders = list[tuple[bytes, bytes]]
-
 
 class RankRoute:
-    """Answers rank requests that the door let in.
-
-    Plain ASGI, called by the door: the framework between them would take a tenth of the time that a
-    request spends outside its model.
-    """
+    """Answers rank requests that the door let in, whichever way they came in."""
 
     def __init__(
         self,
@@ -79,31 +70,35 @@ class RankRoute:
         self._shadowing = shadowing
         self._remembering = remembering
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(
+        self,
+        headers: RankHeaders,
+        read: Callable[[], Awaitable[bytes]],
+        ticket: Ticket,
+        path: str,
+    ) -> Answer:
+        """The answer to the request whose body `read` gives; every way out is counted."""
         try:
-            headers, content = await self._answer(scope, receive)
+            return await self._answer(headers, read, ticket)
         except ServiceError as refusal:
-            await problem_response(refusal, scope["path"])(scope, receive, send)
+            return problem(refusal, path)
         except ClientDisconnect:
-            await Response(status_code=400)(scope, receive, send)  # nobody reads it
-        else:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": content})
+            return Answer(400, [(b"content-length", b"0")], b"")  # nobody reads it
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[RawHeaders, bytes]:
-        """Headers and body of the reply; every way out is counted."""
-        ticket = ticket_of(scope)
+    async def _answer(
+        self, headers: RankHeaders, read: Callable[[], Awaitable[bytes]], ticket: Ticket
+    ) -> Answer:
         arrived = ticket.arrived_at
         scene, count, metrics = NO_SCENE, self._metrics.child, self._metrics
-        headers = Headers(scope=scope)
+        timeout_ms, named = headers.timeout_ms, headers.request_id
         try:
-            timeout_ms = read_timeout_ms(headers)
-            body = decode_rank(await _read(receive), self._max_candidates)
+            if headers.malformed is not None:
+                raise headers.malformed
+            body = decode_rank(await read(), self._max_candidates)
             decoded = time.monotonic()
             snapshot = self._scenes.pick(body.request.scene)
             scene = snapshot.scene
             wait_ms = snapshot.deadline_ms if timeout_ms is None else timeout_ms
-            named = _header_id(headers)
             own, unknown = snapshot.read_asked(body.request.bucket)
             asked = _rank_input(body, snapshot, own, named, arrived + wait_ms / 1000)
             try:
@@ -149,14 +144,18 @@ class RankRoute:
         timing = ", ".join([f"{name};dur={ms:.3f}" for name, ms in timings_ms.items()])
         # The caller's own request id; one from the body may hold what no header can.
         echo = named or quote(asked.request_id, safe=_UNQUOTED)
-        raw: RawHeaders = [
+        raw = [
             (b"content-length", b"%d" % len(content)),
             (b"content-type", b"application/json"),
             (b"cache-control", b"no-store"),
             (b"server-timing", timing.encode()),
-            (_REQUEST_ID.encode(), echo.encode()),
+            (REQUEST_ID, echo.encode()),
         ]
-        return raw, content
+        return Answer(200, raw, content)
+
+
+def too_busy(error: Overloaded) -> TooBusy:
+    return TooBusy(str(error), headers={"retry-after": str(error.retry_after_s)})
 
 
 def rank_docs() -> APIRouter:
@@ -164,7 +163,7 @@ def rank_docs() -> APIRouter:
     router = APIRouter(tags=["rank"])
 
     async def rank() -> Response:
-        raise AssertionError("rank requests go from the door to RankRoute")
+        raise AssertionError("rank requests never come as far as the routes")
 
     documented: dict[str, Any] = {
         "summary": "Rank candidates",
@@ -175,22 +174,6 @@ def rank_docs() -> APIRouter:
     router.post("/v1/rank", operation_id="rank", **documented)(rank)
     router.post("/rank", operation_id="rank_unversioned", **documented)(rank)
     return router
-
-
-async def _read(receive: Receive) -> bytes:
-    """The whole body.
-
-    Raises:
-        ClientDisconnect: the caller left before its end.
-    """
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _rank_input(
@@ -227,8 +210,3 @@ def _refused_value(body: RankBody, error: InlineError) -> InvalidRequest:
         place = pointer("context", error.feature)
     detail = f"{str(error.value)[:40]!r} {error.rule} (feature {error.feature!r})"
     return InvalidRequest(f"{place}: {detail}", faults=[Fault(detail, place)])
-
-
-def _header_id(headers: Headers) -> str | None:
-    given = headers.get(_REQUEST_ID)
-    return given if given is not None and _PLAIN.fullmatch(given) else None

@@ -62,6 +62,7 @@ def serve(
     # Loading the whole service takes a second: other commands need not wait for it.
     import uvicorn
 
+    from service.api.http_server import http_protocol
     from service.commands.runtime import build_runtime
 
     with console.refusals(SettingsError, EmbeddedError, RuntimeProblem, TrafficError, ValueError):
@@ -86,6 +87,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             runtime.app,
+            http=http_protocol(runtime.app),
             log_config=None,
             access_log=False,
             server_header=False,

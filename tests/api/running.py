@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import structlog
 
+from service.api.http_server import http_protocol
 from service.commands.runtime import Runtime, build_runtime
 from service.settings import load_settings
 from tests.api.server import serving
@@ -86,14 +87,17 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(models: Path, store: str, state_dir: Path, **settings: Any) -> Iterator[Running]:
-    """Serve until the block ends."""
+def running(
+    models: Path, store: str, state_dir: Path, *, with_lane: bool = True, **settings: Any
+) -> Iterator[Running]:
+    """Serve until the block ends, over the protocol of `finerank serve` or uvicorn's own."""
     fixed = {"models": models, "store": store, "state_dir": state_dir, "token": TOKEN, "threads": 2}
     patient = {"feature_timeout_ms": 2000}  # a busy test machine is no outage
     chosen = load_settings(**(patient | fixed | settings))
     runtime = build_runtime(chosen)
+    http = http_protocol(runtime.app) if with_lane else "auto"
     with (
-        serving(runtime.app) as url,
+        serving(runtime.app, http=http, access_log=False) as url,
         httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
     ):
         yield Running(url, client, runtime)

@@ -10,11 +10,17 @@ import uvicorn
 
 
 @contextlib.contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, **config: Any) -> Iterator[str]:
     """Serve an ASGI application; gives its base URL once it answers."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
-    )
+    with server_of(app, **config) as server:
+        yield f"http://127.0.0.1:{port_of(server)}"
+
+
+@contextlib.contextmanager
+def server_of(app: Any, **config: Any) -> Iterator[uvicorn.Server]:
+    """The same, for those who end it themselves; `config` is uvicorn's."""
+    fixed = {"port": 0, "log_level": "warning", "timeout_graceful_shutdown": 2}
+    server = uvicorn.Server(uvicorn.Config(app, **(fixed | config)))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -22,7 +28,12 @@ def serving(app: Any) -> Iterator[str]:
             if not thread.is_alive():
                 raise RuntimeError("the server did not start")
             time.sleep(0.005)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield server
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def port_of(server: uvicorn.Server) -> int:
+    port: int = server.servers[0].sockets[0].getsockname()[1]
+    return port
