@@ -140,7 +140,7 @@ def overload_command(
 def growth_command(
     variants: Annotated[str, typer.Option(help="comma-separated")] = _EVERY_VARIANT,
     rounds: Rounds = 5,
-    seconds: Seconds = 2.0,
+    seconds: Seconds = 1.5,
     work: Work = _WORK,
     results: Results = RESULTS,
 ) -> None:

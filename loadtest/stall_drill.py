@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-import uvloop
 
 from loadtest.bench import prepared
 from loadtest.catalogue import Catalogue
@@ -184,19 +183,20 @@ def main(
         warm_up(target, bodies, pace)
         capacity = in_closed_loop(server, target, bodies, pace, connections=CAPACITY_CONNECTIONS)
         rate = load * capacity["full_per_s"]
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            samples = runner.run(
-                drive(
-                    server,
-                    target,
-                    bodies,
-                    rate=rate,
-                    seconds=seconds,
-                    stalls=stalls,
-                    deadline_ms=deadline_ms,
-                    seed=seed,
-                )
+        began = time.process_time()
+        samples = asyncio.run(
+            drive(
+                server,
+                target,
+                bodies,
+                rate=rate,
+                seconds=seconds,
+                stalls=stalls,
+                deadline_ms=deadline_ms,
+                seed=seed,
             )
+        )
+        generator_cpu_s = time.process_time() - began
     verdict = judge(samples, stalls, stall_ms / 1000, deadline_ms / 1000)
     found: dict[str, Any] = vars(verdict) | {"passed": verdict.passed}
     typer.echo("\n".join(f"{name}: {value}" for name, value in found.items()))
@@ -209,7 +209,14 @@ def main(
         "deadline_ms": deadline_ms,
         "seconds": seconds,
     }
-    run = found | summarise(samples, seconds) | {"capacity_per_s": capacity["full_per_s"]}
+    run = (
+        found
+        | summarise(samples, seconds)
+        | {
+            "capacity_per_s": capacity["full_per_s"],
+            "generator_cpu_s": round(generator_cpu_s, 3),
+        }
+    )
     result = new_result("stall", settings, [run], surroundings=around, peers={})
     path = result.write(results)
     typer.echo(f"{path}\n{write_report(path)}")

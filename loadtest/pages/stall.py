@@ -1,13 +1,14 @@
 """The page of the stall drill: what was answered in time while inference stood still."""
 
-from loadtest.pages.tables import table
+from loadtest.pages.tables import NOTHING, generator_ms, latencies, table
 from loadtest.result_files import Result
 
 
 def stall(result: Result, plots: dict[str, str]) -> list[str]:
     head = (
         "requests", "in time", "in time during stalls", "degraded during stalls", "unexplained",
-        "back to full answers after, ms (longest)", "passed",
+        "back to full answers after, ms (longest)", "generator late, p99 ms",
+        "generator CPU ms a request", "passed",
     )  # fmt: skip
     rows = [
         (
@@ -17,6 +18,8 @@ def stall(result: Result, plots: dict[str, str]) -> list[str]:
             f"{run['degraded_in_stalls']:.1%}",
             str(run["unexplained"]),
             _longest(run["recovered_ms"]),
+            *latencies([run], "p99", of="lag_ms"),
+            f"{generator_ms(run):.2f}" if "generator_cpu_s" in run else NOTHING,
             "yes" if run["passed"] else "no",
         )
         for run in result.runs

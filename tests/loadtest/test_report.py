@@ -179,12 +179,14 @@ def test_the_page_of_a_stall_drill_says_how_long_it_took_to_recover(tmp_path: Pa
         "unexplained": 0,
     }  # fmt: skip
     runs = [
-        what | {"recovered_ms": [12.0, 31.4], "passed": True},
+        what
+        | {"recovered_ms": [12.0, 31.4], "passed": True}
+        | {"lag_ms": {"p99": 0.25}, "generator_cpu_s": 0.04},
         what | {"recovered_ms": [12.0, None], "passed": False},
     ]
     text = write_report(write(tmp_path, "stall", runs)).read_text()
-    assert "| 400 | 99.25% | 98.00% | 40.0% | 0 | 31 | yes |" in text
-    assert "| 0 | never | no |" in text
+    assert "| 400 | 99.25% | 98.00% | 40.0% | 0 | 31 | 0.2 | 0.10 | yes |" in text
+    assert "| 0 | never | – | – | no |" in text
 
 
 def test_the_page_of_a_swap_drill_states_failures_tails_and_memory(tmp_path: Path) -> None:
