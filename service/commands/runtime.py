@@ -35,6 +35,7 @@ from service.features.store import FeatureStore
 from service.metrics import Metrics
 from service.scoring.aside import Aside
 from service.scoring.item_caches import ItemCaches
+from service.scoring.pace import Pace
 from service.scoring.pool import ModelPool
 from service.scoring.proof import Prover
 from service.scoring.rehearsal import RecentRequests, Rehearsal
@@ -89,9 +90,11 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     )
     # One thread a run: requests run beside each other, and the budget is spent on that.
     prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
-    pool, workers = ModelPool(repository, threads=1, prove=prove), Workers(threads)
-    scorer = Scorer(pool, workers, features, items=items, reranker=rerank_by_plan)
     recent = RecentRequests()
+    workers = Workers(threads)
+    pace = Pace(lambda: recent.is_busy, lambda: workers.idle > 0)
+    pool = ModelPool(repository, threads=1, prove=prove, pace=pace)
+    scorer = Scorer(pool, workers, features, items=items, reranker=rerank_by_plan)
 
     def drop_unused(_: Snapshot) -> None:
         pool.retain(loader.models_in_use())
@@ -101,8 +104,9 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         if not (fresh := snapshot.models - live):
             return
         patient = _feature_store(url, _PATIENCE_S)
-        await warm_like(snapshot, fresh, live, pool, items, patient)
-        await rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
+        with pool.holding(fresh):
+            await warm_like(snapshot, fresh, live, pool, items, patient, pace)
+            await rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
 
     loader = PlanLoader(
         redis,
@@ -114,7 +118,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         rehearse=rehearse,
         key=_plan_key(settings),
     )
-    rehearsal = Rehearsal(pool, scorer, recent, loader.snapshot)
+    rehearsal = Rehearsal(pool, scorer, recent, loader.snapshot, pace)
     guard = Guard()
     watcher = Watcher(Publisher(loader, pool.ensure), guard, metrics, settings.replica)
     parts = Parts(

@@ -12,17 +12,18 @@ from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
 from service.features.errors import LoadError, StoreUnavailable
 from service.features.record_files import Row, open_records
-from service.features.store import FeatureStore
+from service.features.store import FeatureStore, Fetched
 from service.scoring.errors import RunFailed
 from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
+from service.scoring.pace import UNPACED, Pace
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
 from service.scoring.prepared import Kept, fill
 
 ALL = "all"
 BATCH = 512
-BESIDE = 128  # items at once while requests are being ranked
+BESIDE = 64  # items at once while requests are being ranked: 3 ms of work
 _RECORDS = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 log = structlog.get_logger("finerank.items")
@@ -55,18 +56,19 @@ async def warm_like(
     pool: ModelPool,
     caches: ItemCaches,
     store: FeatureStore,
+    pace: Pace = UNPACED,
 ) -> None:
     """Give the caches of the models `fresh` the items that those of `live` hold, beside traffic.
 
     A version that takes over with an empty cache would compute every item anew in its first
-    requests, for twice the time. Half of the time is left to the requests; `store` is closed.
+    requests, for twice the time. `store` is closed.
     """
     known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
     ids = await asyncio.to_thread(_kept, known, snapshot.scene)
     try:
         for model in map(pool.get, fresh if ids else ()):
             if model is not None:
-                await _fill(snapshot.scene, ids, model, caches, store, batch=BESIDE, rest=1.0)
+                await _fill(snapshot.scene, ids, model, caches, store, pace)
     except (OSError, StoreUnavailable, RunFailed) as err:
         log.warning("items_not_warmed", reason=str(err))
     finally:
@@ -105,20 +107,23 @@ async def _fill(
     model: LoadedModel,
     caches: ItemCaches,
     store: FeatureStore,
-    *,
-    batch: int = BATCH,
-    rest: float = 0.0,
+    pace: Pace = UNPACED,
 ) -> None:
-    """`rest`: pause after each batch, in times of what it took."""
     cache = caches.of(model)
     if cache is None:
         return
     fitting = iter(ids[: cache.slots])
-    while some := list(itertools.islice(fitting, batch)):
-        began = time.monotonic()
-        kept = Kept(cache, cache.look_up(scene, some))
+    while some := list(itertools.islice(fitting, BESIDE if pace.is_busy() else BATCH)):
+        kept, worked_s = Kept(cache, cache.look_up(scene, some)), 0.0
         if missing := kept.lease.missing_ids:
             fetched = await store.fetch(scene, None, missing)
-            await asyncio.to_thread(fill, model, kept, fetched)
-            await asyncio.sleep(rest * (time.monotonic() - began))
+            worked_s = await asyncio.to_thread(_fill_timed, model, kept, fetched)
+        await pace.rest(worked_s)
     log.info("items_warmed", scene=scene, model=model.id, items=len(ids), bytes=cache.bytes)
+
+
+def _fill_timed(model: LoadedModel, kept: Kept, fetched: Fetched) -> float:
+    """CPU seconds that it took."""
+    began = time.thread_time()
+    fill(model, kept, fetched)
+    return time.thread_time() - began

@@ -5,6 +5,7 @@ higher `format`.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -133,8 +134,8 @@ class Manifest(_Strict):
         return self.model_dump_json(by_alias=True, indent=1) + "\n"
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Read and check `directory/manifest.json`.
+def read_manifest(directory: Path, between: Callable[[], object] = lambda: None) -> Manifest:
+    """Read and check `directory/manifest.json`; `between` is called after each feature.
 
     Raises:
         PackageError: no manifest, not JSON, a newer format, an unknown or wrong field (where).
@@ -145,7 +146,9 @@ def read_manifest(directory: Path) -> Manifest:
     def feature(index: int, document: Any) -> Feature:
         nonlocal at
         at = ("schema", "features", index)
-        return _FEATURE.validate_python(document)
+        found = _FEATURE.validate_python(document)
+        between()
+        return found
 
     try:
         document = read_pieces(path.read_text(), ("schema", "features"), feature)
@@ -171,9 +174,13 @@ def digest_file(path: Path) -> Digest:
         )
 
 
-def verify_files(directory: Path, manifest: Manifest) -> None:
-    """Raise PackageError unless every file is there, a plain file, with the manifest's digest."""
-    for name, expected in manifest.files.items():
+def verify_files(directory: Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
+    """Raise PackageError unless every file is there, a plain file, with the manifest's digest.
+
+    `names`: only these.
+    """
+    for name in manifest.files if names is None else names:
+        expected = manifest.files[name]
         path = directory / name
         if "/" in name or name.startswith("."):
             raise PackageError(f"{manifest.id}: file name {name!r} leaves the package")

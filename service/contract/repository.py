@@ -84,8 +84,10 @@ class Repository:
     def path(self, name: str, version: int) -> Path:
         return self.root / name / str(version)
 
-    def manifest(self, name: str, version: int) -> Manifest:
-        """The checked manifest of a version.
+    def manifest(
+        self, name: str, version: int, between: Callable[[], object] = lambda: None
+    ) -> Manifest:
+        """The checked manifest of a version; `between`: see `read_manifest`.
 
         Raises:
             UnknownModel: there is no such version.
@@ -96,7 +98,7 @@ class Repository:
         found = self._identity(directory / FILE)
         if found is not None and (known := self._read.get(found)) is not None:
             return known
-        manifest = read_manifest(directory)
+        manifest = read_manifest(directory, between)
         if (manifest.name, manifest.version) != (name, version):
             raise PackageError(f"{directory}: the manifest says {manifest.id}")
         if found is not None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.contract.features import Categorical
 from service.contract.golden import Golden
 from service.contract.heads import Head
 from service.contract.manifest import Manifest
@@ -17,7 +16,7 @@ from service.experiment.document import Plan
 from service.experiment.effects import Effect
 from service.experiment.findings import Finding, pointer
 from service.experiment.forms import write_out
-from service.experiment.scalars import SIDES, read_scalars, scalar_defaults, to_number
+from service.experiment.scalars import read_scalars, scalar_ranges
 from service.experiment.walk import Path, declared_params, let_name
 from service.fusion.doubt import Doubt
 from service.fusion.intervals import Survey, survey
@@ -129,18 +128,16 @@ def _head(head: Head) -> Range:
 
 
 def _scalars(manifest: Manifest, golden: Golden) -> dict[str, Range]:
-    defaults = scalar_defaults(manifest.schema_)
+    scalars = scalar_ranges(manifest.schema_)
+    defaults = {name: default for name, (default, _) in scalars.items()}
     rows = [
         read_scalars(defaults, raw["user"].get("features", {}), raw.get("context", {}))
         for raw in golden.raw
     ]
-    features = {f"{f.side}.{f.name}": f for f in manifest.schema_ if f.side in SIDES}
     found = {}
-    for name, default in defaults.items():
-        feature = features[name]
-        if isinstance(feature, Categorical):
-            values = [to_number(text) for text in feature.vocabulary or ()]
-            found[name] = Range(min(values), max(values))
+    for name, (default, span) in scalars.items():
+        if span is not None:
+            found[name] = Range(*span)
         else:
             values = [default, *(row[name] for row in rows if math.isfinite(row[name]))]
             found[name] = _wider(min(values), max(values))

@@ -7,7 +7,7 @@ never silently 0.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.contract.features import Categorical, FeatureSchema, Numeric
@@ -17,18 +17,35 @@ SIDES = ("user", "context")
 
 def scalar_defaults(schema: FeatureSchema) -> dict[str, float]:
     """Full name -> value when absent, of every number a formula may use with this model."""
-    defaults: dict[str, float] = {}
+    return {name: default for name, (default, _) in scalar_ranges(schema).items()}
+
+
+def scalar_ranges(schema: FeatureSchema) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    """The same, each with the least and the greatest number of its vocabulary, if it has one."""
+    found: dict[str, tuple[float, tuple[float, float] | None]] = {}
     for feature in schema.features:
         if feature.side not in SIDES:
             continue
         name = f"{feature.side}.{feature.name}"
         if isinstance(feature, Numeric):
-            defaults[name] = feature.default
+            found[name] = feature.default, None
         elif isinstance(feature, Categorical) and feature.vocabulary:
-            numbers = [to_number(text) for text in feature.vocabulary]
-            if all(map(math.isfinite, numbers)):
-                defaults[name] = to_number(feature.default)
-    return defaults
+            span = _number_range(feature.vocabulary)
+            if span is not None:
+                found[name] = to_number(feature.default), span
+    return found
+
+
+def _number_range(words: Sequence[str]) -> tuple[float, float] | None:
+    """Least and greatest of words that are all finite numbers; None if one is not.
+
+    There may be 100,000s of them, and requests need the interpreter: no Python for each word.
+    """
+    try:
+        numbers = list(map(float, words))
+    except ValueError:
+        return None
+    return (min(numbers), max(numbers)) if all(map(math.isfinite, numbers)) else None
 
 
 def read_scalars(

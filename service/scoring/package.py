@@ -1,6 +1,6 @@
 """Load a model package and refuse it unless it reproduces its own golden rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from service.contract.golden import (
     read_golden,
     read_heads,
 )
-from service.contract.manifest import Manifest, verify_files
+from service.contract.manifest import FILE, Manifest, digest_file, verify_files
 from service.contract.repository import Repository
 from service.scoring.errors import RunFailed
 from service.scoring.graphs import (
@@ -66,20 +66,29 @@ def load_package(
     *,
     whole: bool = False,
     variant: str | None = None,
+    proved: str | None = None,
+    between: Callable[[], object] = lambda: None,
 ) -> LoadedModel:
     """Verify every digest, load the verified bytes, compare names and replay the golden rows.
 
-    `whole` loads model.onnx where there is a cut, too: it takes rows of many users at once.
-
-    `variant` loads that form of the graphs, and replays its own golden heads.
+    Args:
+        repository, name, version: which package.
+        threads: of one run.
+        whole: load model.onnx where there is a cut, too: it takes rows of many users at once.
+        variant: load that form of the graphs, and replay its own golden heads.
+        proved: SHA-256 of a manifest whose package another process has verified and replayed. If
+            it is this one, only what is loaded is verified, and nothing is replayed: the same
+            bytes would give the same heads.
+        between: called after each step.
 
     Raises:
         PackageError: the sentence names the package, the file and what is wrong.
         UnknownModel: it has no such variant.
         RuntimeProblem: ONNX Runtime is missing or installed twice.
     """
-    manifest = repository.manifest(name, version)
+    manifest = repository.manifest(name, version, between)
     directory = repository.path(name, version)
+    known = proved is not None and manifest_digest(repository, name, version) == proved
     cut = manifest.cut == CUT
     needed = (MODEL_FILE, JSON_FILE, NPZ_FILE, *(CUT_FILES if cut else ()))
     replaced, heads_file, tolerance = dict[str, str](), "", HEAD_TOLERANCE
@@ -91,25 +100,42 @@ def load_package(
         needed = (*needed, *replaced.values(), heads_file)
     if unlisted := [f for f in needed if f not in manifest.files]:
         raise PackageError(f"{manifest.id}: the manifest has no digest of {unlisted[0]}")
-    verify_files(directory, manifest)
-    graphs = _open_graphs(directory, manifest, threads, replaced, cut=cut and not whole)
+    golden_files = [f for f in (JSON_FILE, NPZ_FILE, heads_file) if f]
+    verify_files(directory, manifest, golden_files if known else None)  # a graph: as it is read
+    between()
+    graphs = _open_graphs(directory, manifest, threads, replaced, between, cut=cut and not whole)
     golden = read_golden(directory)
     if variant is not None:
         golden = replace(golden, heads=read_heads(directory / heads_file))
     loaded = LoadedModel(manifest, golden, graphs, variant)
     _check_tables(loaded)
-    _replay(loaded, tolerance)
+    between()
+    if not known:
+        _replay(loaded, tolerance)
     _ = loaded.schema.item_words  # made now: the first request must not wait for it
     return loaded
 
 
+def manifest_digest(repository: Repository, name: str, version: int) -> str:
+    """SHA-256 of a version's manifest, which holds those of all its files."""
+    return digest_file(repository.path(name, version) / FILE).sha256
+
+
 def _open_graphs(
-    directory: Path, manifest: Manifest, threads: int, replaced: Mapping[str, str], *, cut: bool
+    directory: Path,
+    manifest: Manifest,
+    threads: int,
+    replaced: Mapping[str, str],
+    between: Callable[[], object],
+    *,
+    cut: bool,
 ) -> Graphs:
     def session(graph: str) -> Session:
         file = replaced.get(graph, graph)
         content = _read_verified(directory, manifest, file)
-        return Session(content, threads, label=f"{manifest.id}/{file}")
+        opened = Session(content, threads, label=f"{manifest.id}/{file}")
+        between()
+        return opened
 
     schema, heads = manifest.schema_, manifest.head_names
     if not cut:

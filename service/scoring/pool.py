@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal
@@ -11,6 +11,7 @@ from typing import Literal
 from service.contract.errors import PackageError
 from service.contract.repository import ModelRef, Repository
 from service.scoring.memory import Dropped, give_back
+from service.scoring.pace import UNPACED, Breaks, Pace
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.proof import Verdict
 
@@ -28,6 +29,7 @@ class ModelPool:
         threads: of one run.
         prove: proves a package before it is loaded beside models that serve; raises PackageError.
             The first models of a process are only loaded: there is nothing to protect yet.
+        pace: of loading beside requests.
         grace_s: how long a model that nobody needs stays for requests still to look it up. The
             one replaced last stays longest: a rollback within the grace finds it warm.
         clock: monotonic seconds.
@@ -39,12 +41,13 @@ class ModelPool:
         threads: int = 1,
         *,
         prove: Prove | None = None,
+        pace: Pace = UNPACED,
         grace_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
         self._threads = threads
-        self._prove = prove
+        self._prove, self._pace = prove, pace
         self._grace_s = grace_s
         self._clock = clock
         self._models: dict[str, LoadedModel] = {}
@@ -82,7 +85,7 @@ class ModelPool:
             PackageError: the first that cannot be loaded; the reason stays in `problems`.
         """
         wanted = tuple(ids)
-        with self._holding(wanted):
+        with self.holding(wanted):
             for id_ in wanted:
                 if id_ not in self._models:
                     await self._load(id_)
@@ -103,6 +106,16 @@ class ModelPool:
             loop = asyncio.get_running_loop()
             self._sweep = loop.call_later(self._grace_s, self._sweep_again)
 
+    @contextmanager
+    def holding(self, ids: Collection[str]) -> Iterator[None]:
+        """Drop none of these meanwhile, and not before their grace is over afterwards."""
+        self._held.update(ids)
+        try:
+            yield
+        finally:
+            self._held.subtract(ids)
+            self._wanted_at.update(dict.fromkeys(ids, self._clock()))
+
     def refuse(self, id_: str, why: str) -> None:
         """Note why a model is not to serve."""
         self.problems[id_] = self.refusals[id_] = why
@@ -114,15 +127,6 @@ class ModelPool:
             self._sweep.cancel()
         for executor in (self._loader, self._freer):
             executor.shutdown(wait=False, cancel_futures=True)
-
-    @contextmanager
-    def _holding(self, ids: tuple[str, ...]) -> Iterator[None]:
-        self._held.update(ids)
-        try:
-            yield
-        finally:
-            self._held.subtract(ids)
-            self._wanted_at.update(dict.fromkeys(ids, self._clock()))
 
     def _replaced_earlier(self, before: frozenset[str]) -> set[str]:
         """Versions that were needed once, if another one of the same name was replaced just now."""
@@ -174,8 +178,16 @@ class ModelPool:
         ref = ModelRef.parse(id_)
         if ref.version is None:
             raise PackageError(f"{id_!r} names no version; a pool loads name/version")
+        proved = None
         if self._prove is not None and self._models:
             self.verdicts[id_] = self._prove(id_, active)
+            proved = self.verdicts[id_].manifest
         return load_package(
-            self._repository, ref.name, ref.version, self._threads, variant=ref.variant
+            self._repository,
+            ref.name,
+            ref.version,
+            self._threads,
+            variant=ref.variant,
+            proved=proved,
+            between=Breaks(self._pace),
         )

@@ -16,12 +16,14 @@ from service.contract.errors import PackageError
 from service.features.errors import InlineError
 from service.scoring.admission import Overloaded
 from service.scoring.errors import NotScored
+from service.scoring.pace import UNPACED, Pace
 from service.scoring.pool import ModelPool
 from service.scoring.ranking import RankInput, RankOutput, Snapshot
 
 MODEL_FAILED = "model_failed"
 _PATIENCE_S = 5.0
 _KEPT = 8  # requests a scene
+_BUSY_S = 1.0
 
 
 class Ranks(Protocol):
@@ -33,12 +35,19 @@ class Ranks(Protocol):
 class RecentRequests:
     """The last requests of each scene; scenes come from plans, so they are few."""
 
-    def __init__(self, kept: int = _KEPT) -> None:
+    def __init__(self, kept: int = _KEPT, clock: Callable[[], float] = time.monotonic) -> None:
         self._of: defaultdict[str, deque[RankInput]] = defaultdict(lambda: deque(maxlen=kept))
+        self._clock, self._last_at = clock, float("-inf")
 
     def add(self, request: RankInput) -> None:
+        self._last_at = self._clock()
         if request.ids:
             self._of[request.scene].append(request)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last second brought a request."""
+        return self._clock() - self._last_at < _BUSY_S
 
     def of(self, scene: str) -> tuple[RankInput, ...]:
         return tuple(self._of[scene]) if scene in self._of else ()
@@ -49,12 +58,14 @@ class Rehearsal:
     """Ranks recent requests under snapshots that are not live yet.
 
     `live`: the live snapshot of a scene; what it cannot score either is no fault of the new model.
+    `pace`: of the requests.
     """
 
     pool: ModelPool
     scorer: Ranks
     recent: RecentRequests
     live: Callable[[str], Snapshot | None]
+    pace: Pace = UNPACED
 
     async def __call__(self, scene: str, variants: Iterable[tuple[str, Snapshot]]) -> None:
         """Rehearse each (model id, snapshot that gives everybody that model).
@@ -65,7 +76,9 @@ class Rehearsal:
         """
         for id_, snapshot in variants:
             for request in self.recent.of(scene):
+                began = time.monotonic()
                 wrong = await self._trouble(request, snapshot)
+                await self.pace.rest(time.monotonic() - began)
                 if wrong is None:
                     continue
                 live = self.live(scene)

@@ -89,3 +89,14 @@ def test_a_file_name_cannot_leave_the_package(tmp_path: Path) -> None:
     manifest = make_manifest(files={"../x": digest_file(tmp_path / "x")})
     with pytest.raises(PackageError, match=r"file name '\.\./x' leaves the package"):
         verify_files(tmp_path / "sub", manifest)
+
+
+def test_only_named_files_are_verified(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"weights")
+    files = {name: digest_file(tmp_path / name) for name in ("a", "b")}
+    manifest = make_manifest(files=files)
+    (tmp_path / "a").write_bytes(b"weightz")
+    verify_files(tmp_path, manifest, ["b"])
+    with pytest.raises(PackageError, match=r"tiny/1: a does not match its digest"):
+        verify_files(tmp_path, manifest, ["b", "a"])

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from service.experiment.scalars import read_scalars, scalar_defaults, to_number
+from service.contract.features import Categorical, FeatureSchema
+from service.experiment.scalars import read_scalars, scalar_defaults, scalar_ranges, to_number
 from tests.experiment.packages import schema
 
 
@@ -28,3 +29,18 @@ def test_values_are_read_from_their_side_and_defaults_fill_the_rest():
 @pytest.mark.parametrize("raw", ["noon", [8], {}, None, 10**400])
 def test_what_is_no_number_is_nan(raw: object):
     assert math.isnan(to_number(raw))
+
+
+def test_the_range_of_a_scalar_is_that_of_its_vocabulary():
+    ranges = scalar_ranges(schema())
+    assert {name: span for name, (_, span) in ranges.items() if span} == {
+        "context.hour": (8.0, 20.0),
+        "user.user_id": (99.0, 712.0),
+    }
+    assert ranges["user.age"] == (30.0, None)
+
+
+@pytest.mark.parametrize("word", ["inf", "nan", "1e999", "noon"])
+def test_a_vocabulary_with_one_word_that_is_no_finite_number_is_no_scalar(word: str):
+    hour = Categorical(name="hour", side="context", vocabulary=("1", "2", word))
+    assert scalar_ranges(FeatureSchema(features=(hour,))) == {}

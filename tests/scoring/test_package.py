@@ -12,7 +12,7 @@ from service.contract.errors import PackageError, UnknownModel
 from service.contract.golden import Golden
 from service.contract.manifest import read_manifest
 from service.contract.repository import Repository
-from service.scoring.package import LoadedModel, load_package
+from service.scoring.package import LoadedModel, load_package, manifest_digest
 from service.scoring.session import Session
 from tests.scoring.graphs import HEADS, tiny_graph
 from tests.scoring.packages import GOLDEN_ROWS, Changes, publish_tiny
@@ -296,3 +296,41 @@ def test_factory_publishes_versions_and_moves_the_champion(tmp_path: Path) -> No
     assert first.files["model.onnx"] != second.files["model.onnx"]
     assert publish_tiny(tmp_path / "b", heads=("ctr", "vcr")) == 1
     assert read_manifest(tmp_path / "b/tiny/1").head_names == ("ctr", "vcr")
+
+
+def another_head(golden: Golden) -> Golden:
+    return replace(golden, heads={n: values + 0.1 for n, values in golden.heads.items()})
+
+
+def test_a_package_that_another_process_proved_is_not_replayed_again(tmp_path: Path) -> None:
+    publish_tiny(tmp_path, changes=Changes(golden=another_head))
+    repository = Repository(tmp_path)
+    proved = manifest_digest(repository, "tiny", 1)
+    assert load_package(repository, "tiny", 1, proved=proved).id == "tiny/1"
+    with pytest.raises(PackageError, match=r"tiny/1: golden head 'ctr' differs in row"):
+        load_package(repository, "tiny", 1, proved="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("model.onnx", r"tiny/1: model.onnx changed while it was being read"),
+        ("golden.npz", r"tiny/1: golden.npz does not match its digest"),
+    ],
+)
+def test_what_changed_since_it_was_proved_is_refused(tmp_path: Path, file: str, why: str) -> None:
+    publish_tiny(tmp_path)
+    repository = Repository(tmp_path)
+    path = tmp_path / "tiny/1" / file
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(PackageError, match=why):
+        load_package(repository, "tiny", 1, proved=manifest_digest(repository, "tiny", 1))
+
+
+def test_it_can_be_interrupted_after_each_feature_each_graph_and_each_check(
+    tmp_path: Path,
+) -> None:
+    publish_tiny(tmp_path)
+    breaks: list[None] = []
+    loaded = load_package(Repository(tmp_path), "tiny", 1, between=lambda: breaks.append(None))
+    assert len(breaks) == len(loaded.schema.features) + 3

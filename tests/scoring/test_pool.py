@@ -10,8 +10,11 @@ import pytest
 from service.contract.errors import PackageError
 from service.contract.repository import Repository
 from service.scoring import pool as pool_module
+from service.scoring.package import manifest_digest
 from service.scoring.pool import ModelPool
-from tests.scoring.packages import publish_tiny
+from service.scoring.proof import Verdict
+from tests.scoring.packages import Changes, publish_tiny
+from tests.scoring.test_package import another_head
 
 pytest.importorskip("onnx")
 
@@ -164,3 +167,34 @@ async def test_cancelled_caller_does_not_cancel_the_load_of_another(
     await second
     assert pool.ids == ("tiny/1",)
     assert first.cancelled()
+
+
+async def test_held_model_stays_however_long_it_takes_and_has_its_grace_afterwards(
+    pool: ModelPool, clock: Clock
+) -> None:
+    await pool.ensure(["tiny/1", "tiny/2"])
+    with pool.holding(["tiny/2"]):
+        clock.now = 300
+        pool.retain(["tiny/1"])
+        assert pool.ids == ("tiny/1", "tiny/2")
+    clock.now = 359
+    pool.retain(["tiny/1"])
+    assert pool.ids == ("tiny/1", "tiny/2")
+    clock.now = 361
+    pool.retain(["tiny/1"])
+    assert pool.ids == ("tiny/1",)
+
+
+async def test_only_the_package_that_was_proved_is_not_replayed_again(tmp_path: Path) -> None:
+    publish_tiny(tmp_path)
+    publish_tiny(tmp_path, changes=Changes(golden=another_head))
+    repository = Repository(tmp_path)
+    found = Verdict(0.0)
+    pool = ModelPool(repository, prove=lambda id_, active: found)
+    await pool.ensure(["tiny/1"])
+    with pytest.raises(PackageError, match=r"tiny/2: golden head 'ctr' differs in row"):
+        await pool.ensure(["tiny/2"])
+    found = Verdict(0.0, manifest=manifest_digest(repository, "tiny", 2))
+    await pool.ensure(["tiny/2"])
+    assert pool.ids == ("tiny/1", "tiny/2")
+    pool.close()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from service.contract.errors import PackageError
 from service.contract.repository import Repository
 from service.scoring import proof
-from service.scoring.package import load_package
+from service.scoring.package import load_package, manifest_digest
 from service.scoring.proof import Prover, Verdict, shown, time_runs
 from tests.scoring.graphs import slow_down
 from tests.scoring.packages import Changes, publish_tiny
@@ -73,11 +74,38 @@ def test_a_crash_of_the_process_is_a_refusal(
         Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
 
 
-def test_runs_are_timed_for_every_model_on_its_own_golden_rows(models: Path) -> None:
-    loaded = {f"tiny/{n}": load_package(Repository(models), "tiny", n) for n in (1, 3)}
-    best = time_runs(loaded)
-    assert best.keys() == loaded.keys()
+def test_runs_are_timed_for_both_versions_on_their_own_golden_rows(models: Path) -> None:
+    active, slower = (load_package(Repository(models), "tiny", n) for n in (1, 3))
+    slow_ms, active_ms = time_runs(slower, active, slowdown=3)
+    assert slow_ms > 3 * active_ms
+    assert len(time_runs(active, None, slowdown=3)) == 1
 
 
 def test_times_that_do_not_apply_are_not_shown() -> None:
     assert shown(Verdict(1.23456)) == {"seconds": 1.235}
+
+
+def test_the_verdict_says_which_package_was_proved(models: Path) -> None:
+    verdict = Prover(models, slowdown=50, timeout_s=60)("tiny/2", "tiny/1")
+    assert verdict.manifest == manifest_digest(Repository(models), "tiny", 2)
+    assert "manifest" not in shown(verdict)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has it")
+def test_the_process_runs_while_no_other_needs_the_cpu(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = tmp_path / "tells"  # refuses, and says how it is scheduled
+    tells.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys, time\n"
+        "until = time.monotonic() + 10\n"
+        "while os.sched_getscheduler(0) == os.SCHED_OTHER and time.monotonic() < until:\n"
+        "    time.sleep(0.01)\n"
+        'print(\'{"refused": "policy %d"}\' % os.sched_getscheduler(0))\n'
+        "sys.exit(3)\n"
+    )
+    tells.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(tells))
+    with pytest.raises(PackageError, match=f"^policy {os.SCHED_IDLE}$"):
+        Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
