@@ -28,7 +28,8 @@ def models(tmp_path: Path) -> Path:
 def service(models: Path, tmp_path: Path) -> Iterator[Running]:
     with (
         ValkeyServer(port=free_port()) as store,
-        running(models, store.connection_url, tmp_path / "s") as service,
+        # One thread: with more, a request may be run in pieces, and none of them is too long.
+        running(models, store.connection_url, tmp_path / "s", threads=1) as service,
     ):
         service.publish(PLAN)
         yield service
