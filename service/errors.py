@@ -98,7 +98,7 @@ class UnknownModel(ServiceError):
 class UnknownVersion(ServiceError):
     """A plan version that the store does not hold."""
 
-    status, code, title = 404, "unknown-version", "The plan has no such version"
+    status, code, title = 404, "unknown-version", "There is no such version"
 
 
 class AliasMoved(ServiceError):

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from service.commands import console
-from service.commands.plan_client import TIMEOUT_S, Refused, accepted
+from service.commands.plan_client import TIMEOUT_S, NoAnswer, Refused, accepted
 from service.commands.plan_options import URL
 from service.experiment.sample_ratio import MISMATCH
 
@@ -120,5 +120,5 @@ def _get(url: str, path: str, query: dict[str, str]) -> dict[str, Any]:
         try:
             answer = httpx.get(f"{url.rstrip('/')}{path}", params=query, timeout=TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused(f"no answer from {url}: {error} (--url?)") from error
+            raise NoAnswer(url, error) from error
         return accepted(answer)

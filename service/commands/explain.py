@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from service.commands import console
-from service.commands.plan_client import TIMEOUT_S, Refused, accepted, read_document
+from service.commands.plan_client import TIMEOUT_S, NoAnswer, Refused, accepted, read_document
 from service.commands.plan_options import URL
 
 _DEADLINE_MS = "5000"  # explaining takes longer than ranking, and nobody waits for it in a feed
@@ -60,7 +60,7 @@ def _rank(url: str, document: Answer) -> Answer:
             f"{url.rstrip('/')}/v1/rank", json=document, headers=headers, timeout=TIMEOUT_S
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Refused(f"no answer from {url}: {error} (--url?)") from error
+        raise NoAnswer(url, error) from error
     except ValueError as error:  # a number that JSON does not have
         raise Refused(f"the request cannot be sent: {error}") from error
     found = accepted(answer)
@@ -99,6 +99,9 @@ def _show_request(answer: Answer) -> None:
 
 
 def _show_items(items: list[Answer], named: list[str], top: int) -> None:
+    known = {item["id"] for item in items}
+    if unknown := [id_ for id_ in named if id_ not in known]:
+        raise console.fail(f"{unknown[0]!r} is not in the answer")
     shown = [i for i in items if i["id"] in named] if named else items[:top]
     for place, item in enumerate(shown):
         told = item["explain"]

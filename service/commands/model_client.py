@@ -5,7 +5,7 @@ from typing import Any, Self
 import httpx
 
 from service.commands.local_token import local_token
-from service.commands.plan_client import Document, Refused, accepted
+from service.commands.plan_client import Document, NoAnswer, Refused, accepted
 
 TIMEOUT_S = 300.0  # a version is proved before the answer
 
@@ -45,5 +45,5 @@ class ModelClient:
         try:
             answer = self._http.request(method, f"/models{path}", **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
+            raise NoAnswer(self._http.base_url, error) from error
         return accepted(answer)

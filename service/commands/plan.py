@@ -111,9 +111,11 @@ def form(
     """Print the plan document with one formula in its other form; no service is asked."""
     with console.refusals(Refused, PlanInvalid):
         document = read_document(file)
-        spec = parse_plan(document).formulas.get(formula)
+        formulas = parse_plan(document).formulas
+    spec = formulas.get(formula)
     if spec is None:
-        raise console.fail(f"there is no formula {formula!r} in {file}")
+        known = ", ".join(formulas)
+        raise console.fail(f"there is no formula {formula!r} in {file} (known: {known})")
     other = to_structured(spec) if structured else to_text(spec)
     if other is None:
         raise console.fail(f"formula {formula!r} says more than a structured form can")

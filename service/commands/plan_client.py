@@ -27,6 +27,17 @@ class Refused(Exception):
     """The service, or the way to it, said no; the sentence says what and where."""
 
 
+class NoAnswer(Refused):
+    """Nobody is there, or it is no place."""
+
+    def __init__(self, url: object, error: Exception) -> None:
+        place = str(url).rstrip("/")
+        super().__init__(
+            f"no answer from {place}: {error}; if the service runs elsewhere, say where with --url"
+            " or FINERANK_URL, else start it with finerank serve"
+        )
+
+
 class PlanClient:
     """The plan of one scene. Reads need no token; with a key, what is written is signed."""
 
@@ -183,7 +194,7 @@ class PlanClient:
         try:
             return self._http.request(method, self._place + path, **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused(f"no answer from {self._http.base_url}: {error} (--url?)") from error
+            raise NoAnswer(self._http.base_url, error) from error
         except ValueError as error:  # a number that JSON does not have
             raise Refused(f"the document cannot be sent: {error}") from error
 

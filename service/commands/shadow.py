@@ -64,6 +64,9 @@ def status(scene: Scene, url: Url = URL) -> None:
         answer = client.shadow_report()
     if answer["shadow"] is None:
         console.out.print("no shadow")
+        console.err.print(
+            f"start one: finerank shadow start {scene} --formula NAME, or --model REF"
+        )
         return
     about = {key: value for key, value in answer["shadow"].items() if value is not None}
     results = answer["requests"]

@@ -38,7 +38,10 @@ def scenes_of(root: Path) -> list[str]:
     """
     scenes = _scenes(root)
     if not scenes:
-        raise TrafficError(f"{root} holds no finished file of a serving log")
+        raise TrafficError(
+            f"{root} holds no finished file of a serving log; a service with FINERANK_LOG_DIR"
+            " writes one, and finishes it every FINERANK_LOG_ROTATE_S and when it stops"
+        )
     return scenes
 
 

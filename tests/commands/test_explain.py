@@ -71,5 +71,7 @@ def test_what_cannot_be_explained_is_a_sentence(finerank, file, tmp_path):
     )
     done = finerank("explain", file(), "--compare", "i14", "i99", status=1)
     assert "/explain/compare/1: 'i99' is no candidate of this request" in done.stderr
+    done = finerank("explain", file(), "--item", "i14", "--item", "i99", status=1)
+    assert done.stderr == "error: 'i99' is not in the answer\n"
     done = finerank("explain", tmp_path / "none.json", status=1)
     assert done.stderr.endswith("none.json: No such file or directory\n")

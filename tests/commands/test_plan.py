@@ -174,7 +174,10 @@ def test_a_plan_may_come_from_stdin(finerank):
 
 def test_a_service_that_is_not_there_is_named():
     done = Command()("plan", "get", "feed", "--url", "http://127.0.0.1:9", status=1)
-    assert "no answer from http://127.0.0.1:9" in done.stderr
+    assert done.stderr == (
+        "error: no answer from http://127.0.0.1:9: [Errno 111] Connection refused; if the service"
+        " runs elsewhere, say where with --url or FINERANK_URL, else start it with finerank serve\n"
+    )
 
 
 def test_a_scene_without_plan_is_named(finerank):

@@ -84,4 +84,8 @@ def test_only_the_last_requests_are_replayed_when_asked(log, models):
 
 
 def test_a_directory_without_a_log_is_a_sentence(tmp_path, models):
-    assert "holds no finished file" in replay(tmp_path, models, status=1).stderr
+    assert replay(tmp_path, models, status=1).stderr == (
+        f"error: {tmp_path} holds no finished file of a serving log; a service with"
+        " FINERANK_LOG_DIR writes one, and finishes it every FINERANK_LOG_ROTATE_S and when it"
+        " stops\n"
+    )

@@ -27,7 +27,11 @@ def live(service):
 
 def test_a_shadow_is_started_watched_and_promoted(finerank, service):
     before = live(service)["version"]
-    assert finerank("shadow", "status", "feed").stdout == "no shadow\n"
+    status = finerank("shadow", "status", "feed")
+    assert status.stdout == "no shadow\n"
+    assert status.stderr == (
+        "start one: finerank shadow start feed --formula NAME, or --model REF\n"
+    )
     done = finerank("shadow", "start", "feed", "--formula", "draft", "-m", "try it")
     assert done.stdout == f"version {before + 1}\n"
     assert (live(service)["author"], live(service)["message"]) == ("tester", "try it")
