@@ -1,4 +1,4 @@
-"""What a swap drill says: tails of quiet and swapping time, and the slope of memory."""
+"""What a swap drill says: latency of quiet and of swapping time, and the slope of memory."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,23 +12,31 @@ _DRAWS = 2_000
 _SETTLING = 5  # first swaps, in which caches and the allocator's arenas fill
 
 
-def p99_ratio(
-    quiet: Sequence[NDArray[np.float64]], swapping: Sequence[NDArray[np.float64]], seed: int = 1
+def ratio_of(
+    percent: int,
+    quiet: Sequence[NDArray[np.float64]],
+    swapping: Sequence[NDArray[np.float64]],
+    seed: int = 1,
 ) -> dict[str, float]:
-    """p99 of swapping over quiet time, with its 95 % interval.
+    """A percentile of swapping over quiet time, with its 95 % interval.
 
     Args:
+        percent: 50 is the median.
         quiet, swapping: latencies (ms) by window; windows, not requests, are drawn anew for the
             interval: requests of one window wait in the same queue.
         seed: of the draws.
     """
     draw = np.random.default_rng(seed)
-    ratios = [_p99(_again(swapping, draw)) / _p99(_again(quiet, draw)) for _ in range(_DRAWS)]
+
+    def found(parts: Sequence[NDArray[np.float64]]) -> float:
+        return float(np.percentile(np.concatenate(parts), percent, method="inverted_cdf"))
+
+    ratios = [found(_again(swapping, draw)) / found(_again(quiet, draw)) for _ in range(_DRAWS)]
     low, high = np.percentile(ratios, [2.5, 97.5])
     return {
-        "quiet_p99_ms": round(_p99(quiet), 3),
-        "swapping_p99_ms": round(_p99(swapping), 3),
-        "ratio": round(_p99(swapping) / _p99(quiet), 4),
+        f"quiet_p{percent}_ms": round(found(quiet), 3),
+        f"swapping_p{percent}_ms": round(found(swapping), 3),
+        "ratio": round(found(swapping) / found(quiet), 4),
         "low": round(float(low), 4),
         "high": round(float(high), 4),
     }
@@ -67,10 +75,6 @@ def failures(samples: Sequence[Sample]) -> dict[str, int]:
         for name in names:
             counts[str(name)] = counts.get(str(name), 0) + 1
     return counts
-
-
-def _p99(parts: Sequence[NDArray[np.float64]]) -> float:
-    return float(np.percentile(np.concatenate(parts), 99, method="inverted_cdf"))
 
 
 def _again(

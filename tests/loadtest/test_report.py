@@ -195,6 +195,9 @@ def test_the_page_of_a_swap_drill_states_failures_tails_and_memory(tmp_path: Pat
         "failures": {"quiet": {}, "swapping": {"status 503": 2}},
         "refused_swaps": [],
         "mixed_replies": [],
+        "p50": {
+            "quiet_p50_ms": 8.0, "swapping_p50_ms": 8.1, "ratio": 1.0125, "low": 1.0, "high": 1.02,
+        },
         "p99": {
             "quiet_p99_ms": 20.0, "swapping_p99_ms": 21.0, "ratio": 1.05, "low": 0.98, "high": 1.1,
         },
@@ -206,7 +209,8 @@ def test_the_page_of_a_swap_drill_states_failures_tails_and_memory(tmp_path: Pat
     text = page.read_text()
     assert "| not full while quiet / swapping | 0 / 2 |" in text
     assert "| ratio of p99 (95 % interval) | 1.05 (0.98–1.1) |" in text
-    assert "| seconds a swap, median | 2.0 |" in text
+    assert "| p50 quiet / swapping, ms | 8.0 / 8.1 |" in text
+    assert "| seconds a swap, median / longest | 2.0 / 2.5 |" in text
     assert plots_of(page)
 
 

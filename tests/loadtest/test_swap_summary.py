@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loadtest.samples import Sample
-from loadtest.swap_summary import failures, memory_slope, p99_ratio, windows
+from loadtest.swap_summary import failures, memory_slope, ratio_of, windows
 
 
 def answered(due_at: float, latency_ms: float, *degraded: str, status: int = 200) -> Sample:
@@ -14,7 +14,7 @@ def answered(due_at: float, latency_ms: float, *degraded: str, status: int = 200
 def test_equal_loads_have_a_ratio_of_one_inside_the_interval():
     draw = np.random.default_rng(3)
     quiet, swapping = ([draw.gamma(4, 3, 200) for _ in range(30)] for _ in range(2))
-    found = p99_ratio(quiet, swapping)
+    found = ratio_of(99, quiet, swapping)
     assert found["low"] < 1 < found["high"]
     assert found["ratio"] == pytest.approx(1, abs=0.2)
 
@@ -22,9 +22,22 @@ def test_equal_loads_have_a_ratio_of_one_inside_the_interval():
 def test_a_tail_twice_as_long_is_a_ratio_of_two():
     draw = np.random.default_rng(3)
     quiet = [draw.gamma(4, 3, 200) for _ in range(30)]
-    found = p99_ratio(quiet, [2 * window for window in quiet])
+    found = ratio_of(99, quiet, [2 * window for window in quiet])
     assert found["ratio"] == pytest.approx(2)
     assert found["low"] > 1
+
+
+def test_a_longer_tail_leaves_the_median_as_it_was():
+    quiet = [np.arange(1.0, 101.0) for _ in range(30)]
+    swapping = [np.where(window > 90, 10 * window, window) for window in quiet]
+    assert ratio_of(50, quiet, swapping) == {
+        "quiet_p50_ms": 50,
+        "swapping_p50_ms": 50,
+        "ratio": 1,
+        "low": 1,
+        "high": 1,
+    }
+    assert ratio_of(99, quiet, swapping)["swapping_p99_ms"] == 990
 
 
 def test_slope_leaves_out_the_first_swaps_and_comes_with_its_error():
