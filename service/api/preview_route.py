@@ -25,10 +25,12 @@ LAST, MOST_LAST = 200, 10_000
 _FILES_S = 5.0  # longest wait until the open log files can be read
 
 
-def preview_routes(publisher: Publisher, remembering: Remembering, token: str) -> APIRouter:
-    """The preview of one application."""
+def preview_routes(
+    publisher: Publisher, remembering: Remembering, token: str, places: Places | None = None
+) -> APIRouter:
+    """The preview of one application; `places`: of previews under way and waiting."""
     router = APIRouter(prefix="/v1/plans", tags=["plans"], default_response_class=Response)
-    places, one_at_a_time = Places("previews"), asyncio.Lock()
+    places, one_at_a_time = places or Places("previews"), asyncio.Lock()
 
     @router.post(
         "/{scene}/preview",

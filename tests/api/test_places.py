@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from service.api import problems
 from service.api.places import Places
 from service.api.plan_routes import plan_routes
+from service.api.preview_route import preview_routes
 from service.api.publishing import Publisher
 from service.api.v2_routes import v2_routes
 from service.errors import TooBusy
@@ -29,6 +30,7 @@ def test_a_place_is_free_again_when_its_work_ends_or_fails():
     ("path", "work"),
     [
         ("/v1/plans/feed/validate", "checks of plans"),
+        ("/v1/plans/feed/preview", "previews"),
         ("/v2/models/tiny/infer", "runs of raw models"),
     ],
 )
@@ -39,6 +41,7 @@ async def test_a_route_without_a_free_place_is_503_with_a_time_to_come_back(serv
     problems.install(app)
     publisher = Publisher(parts.loader, parts.pool.ensure, full)
     app.include_router(plan_routes(publisher, TOKEN, parts.metrics))
+    app.include_router(preview_routes(publisher, parts.remembering, TOKEN, full))
     app.include_router(v2_routes(parts.loader, parts.pool, "0", 10, full))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
