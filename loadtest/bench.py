@@ -219,7 +219,8 @@ def _line(run: Run) -> str:
         load = f"{run['connections']} connections"
     latency = run["latency_ms"] or {"p50": float("nan"), "p99": float("nan")}
     return (
-        f"round {run['round']}  {run['contender']:<16} {run['form']:<8}{run['candidates']:>6}"
+        f"round {run['round']}  {run.get('variant', run['contender']):<16} {run['form']:<8}"
+        f"{run['candidates']:>6}"
         f"  {load:<16} {run['full_per_s']:8.1f} full/s"
         f"  p50 {latency['p50']:7.1f} ms  p99 {latency['p99']:7.1f} ms"
     )

@@ -59,9 +59,7 @@ def _drive(
                 else:
                     done.append(Exchange(now, now, time.perf_counter() - began, candidates, None))
                     heappush(idle, (now + _RECONNECT_S, number))
-            wake = seconds if now < seconds else until
-            if idle and idle[0][0] < wake:
-                wake = idle[0][0]
+            wake = min([seconds, *(at for at, _ in idle[:1])]) if now < seconds else until
             for number, reply in opened.wait(wake - now):
                 now = time.perf_counter() - began
                 sent_at, candidates = asked.pop(number)

@@ -1,11 +1,12 @@
 """A tiny real HTTP server for the load generators: one request at a time, able to stall once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from loadtest.http_client import Target
+from loadtest.connections import Connections
+from loadtest.http_client import Reply, Target
 
 OK = b'{"request_id":"r","degraded":[],"ids":[]}'
 DEGRADED = b'{"request_id":"r","degraded":["feature_store","deadline"],"ids":[]}'
@@ -16,12 +17,14 @@ class TinyServer:
     """Answers every POST in turn, as a server with one worker would.
 
     Attributes:
+        takes_s: seconds that every request takes.
         stall: (number of the request that stalls, seconds).
         hang_up_at: number of the request that is answered by closing the connection.
         answer: number of the request -> (status line, extra header lines, body).
     """
 
     answer: Callable[[int], tuple[str, bytes, bytes]] = lambda _: ("200 OK", b"", OK)
+    takes_s: float = 0.0
     stall: tuple[int, float] | None = None
     hang_up_at: int | None = None
     bodies: list[bytes] = field(default_factory=list)
@@ -41,6 +44,8 @@ class TinyServer:
                 async with self._turn:
                     number = len(self.bodies)
                     self.bodies.append(body)
+                    if self.takes_s:
+                        await asyncio.sleep(self.takes_s)
                     if self.stall is not None and self.stall[0] == number:
                         await asyncio.sleep(self.stall[1])
                 if number == self.hang_up_at:
@@ -56,3 +61,13 @@ class TinyServer:
             pass  # the client left, or the test ended
         finally:
             writer.close()
+
+
+class CountedConnections(Connections):
+    """Connections that know how often somebody waited for them."""
+
+    waits = 0
+
+    def wait(self, seconds: float) -> Iterator[tuple[int, Reply | None]]:
+        CountedConnections.waits += 1
+        return super().wait(seconds)

@@ -2,10 +2,12 @@
 
 from collections import Counter
 
+import pytest
+
 from loadtest.closed_loop import closed_loop
 from loadtest.samples import UNANSWERED, summarise
 from loadtest.traffic import Body
-from tests.loadtest.servers import DEGRADED, OK, TinyServer
+from tests.loadtest.servers import DEGRADED, OK, CountedConnections, TinyServer
 
 BODIES = [Body(b'{"n": 0}', 100), Body(b'{"n": 1}', 300)]
 
@@ -54,6 +56,17 @@ async def test_a_lost_connection_is_counted_and_the_run_goes_on() -> None:
         samples = await closed_loop(target, BODIES, connections=1, seconds=0.3)
     assert [n for n, s in enumerate(samples) if s.status == UNANSWERED] == [2]
     assert len(samples) > 3
+
+
+async def test_a_loop_that_can_only_wait_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is over while one connection has its last reply and the other awaits its own."""
+    monkeypatch.setattr("loadtest.closed_loop.Connections", CountedConnections)
+    monkeypatch.setattr(CountedConnections, "waits", 0)
+    server = TinyServer(takes_s=0.1)
+    async with server.running() as target:
+        samples = await closed_loop(target, BODIES, connections=2, seconds=0.05)
+    assert len(samples) == len(server.bodies) == 2
+    assert CountedConnections.waits <= 6
 
 
 async def test_a_server_that_never_answers_ends_with_the_run() -> None:

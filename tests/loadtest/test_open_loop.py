@@ -7,7 +7,7 @@ from loadtest.closed_loop import closed_loop
 from loadtest.open_loop import open_loop, schedule
 from loadtest.samples import UNANSWERED, summarise
 from loadtest.traffic import Body
-from tests.loadtest.servers import TinyServer
+from tests.loadtest.servers import CountedConnections, TinyServer
 
 BODIES = [Body(b"{}", 1)]
 STALL_S = 0.3
@@ -45,6 +45,17 @@ async def test_what_is_never_answered_is_a_sample_too() -> None:
     assert all(s.latency_ms >= 50 for s in samples[5:])
     assert samples[-1].sent_at is None
     assert summarise(samples, 0.1)["full"] == 5
+
+
+async def test_a_loop_that_can_only_wait_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests are due than connections are free, then all were sent."""
+    monkeypatch.setattr("loadtest.open_loop.Connections", CountedConnections)
+    monkeypatch.setattr(CountedConnections, "waits", 0)
+    due = schedule(200, 0.2, arrivals="even")
+    server = TinyServer(stall=(30, 0.3))
+    async with server.running() as target:
+        samples = await open_loop(target, BODIES, due, connections=2)
+    assert CountedConnections.waits <= 3 * len(samples) + 6
 
 
 async def test_a_lost_connection_costs_one_request_and_is_replaced() -> None:
