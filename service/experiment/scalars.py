@@ -14,6 +14,8 @@ from service.contract.features import Categorical, FeatureSchema, Numeric
 
 SIDES = ("user", "context")
 
+_AT_ONCE = 200  # words
+
 
 def scalar_defaults(schema: FeatureSchema) -> dict[str, float]:
     """Full name -> value when absent, of every number a formula may use with this model."""
@@ -39,13 +41,19 @@ def scalar_ranges(schema: FeatureSchema) -> dict[str, tuple[float, tuple[float, 
 def _number_range(words: Sequence[str]) -> tuple[float, float] | None:
     """Least and greatest of words that are all finite numbers; None if one is not.
 
-    There may be 100,000s of them, and requests need the interpreter: no Python for each word.
+    There may be 100,000s of them, and requests need the interpreter: no Python for each word, nor
+    one step for all of them, which would keep the lock until its end.
     """
-    try:
-        numbers = list(map(float, words))
-    except ValueError:
-        return None
-    return (min(numbers), max(numbers)) if all(map(math.isfinite, numbers)) else None
+    low, high = math.inf, -math.inf
+    for start in range(0, len(words), _AT_ONCE):
+        try:
+            numbers = [*map(float, words[start : start + _AT_ONCE])]
+        except ValueError:
+            return None
+        if not all(map(math.isfinite, numbers)):
+            return None
+        low, high = min(low, *numbers), max(high, *numbers)
+    return low, high
 
 
 def read_scalars(

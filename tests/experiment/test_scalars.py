@@ -42,5 +42,14 @@ def test_the_range_of_a_scalar_is_that_of_its_vocabulary():
 
 @pytest.mark.parametrize("word", ["inf", "nan", "1e999", "noon"])
 def test_a_vocabulary_with_one_word_that_is_no_finite_number_is_no_scalar(word: str):
-    hour = Categorical(name="hour", side="context", vocabulary=("1", "2", word))
+    words = (*map(str, range(5_000)), word)
+    hour = Categorical(name="hour", side="context", vocabulary=words)
     assert scalar_ranges(FeatureSchema(features=(hour,))) == {}
+
+
+def test_the_range_of_a_large_vocabulary_is_that_of_all_its_words():
+    words = ("17", *map(str, range(20, 9_000)), "-3", "9")
+    hour = Categorical(name="hour", side="context", vocabulary=words, default="20")
+    assert scalar_ranges(FeatureSchema(features=(hour,))) == {
+        "context.hour": (20.0, (-3.0, 8999.0))
+    }
