@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
@@ -70,6 +71,7 @@ class RotatingFile:
         if self._part is None:
             self._part = self._begin(table.schema)
         self._part.writer.write_table(table)
+        self._part.sink.drain()
         self.rows += len(table)
 
     @property
@@ -91,7 +93,8 @@ class RotatingFile:
         if part is None:
             return 0
         part.writer.close()
-        part.sink.close()
+        part.sink.drain()
+        part.sink.file.close()
         part.path.rename(part.path.with_suffix(""))
         rows, self.rows, self._part = self.rows, 0, None
         return rows
@@ -101,11 +104,8 @@ class RotatingFile:
         part, self._part = self._part, None
         rows, self.rows = self.rows, 0
         if part is not None:
-            part.sink.is_dead = True
-            with contextlib.suppress(Exception):  # it has had its error
-                part.writer.close()
-            part.sink.close()
-            part.path.unlink(missing_ok=True)
+            part.writer.close()
+            _drop(part.sink.file, part.path)
         return rows
 
     def _begin(self, schema: arrow.Schema) -> "_Part":
@@ -127,9 +127,7 @@ class RotatingFile:
                 data_page_size=_PAGE_BYTES,
             )
         except Exception:
-            sink.is_dead = True
-            sink.close()
-            path.unlink(missing_ok=True)
+            _drop(sink.file, path)
             raise
         return _Part(path, sink, writer, self._clock())
 
@@ -150,40 +148,54 @@ class _Part:
     began_at: float
 
 
+def _drop(file: IO[bytes], path: Path) -> None:
+    """Remove what must not be read; the file has had its error, or what is left of it."""
+    with contextlib.suppress(OSError):
+        file.close()
+    path.unlink(missing_ok=True)
+
+
 class _Sink:
-    """The file as the Parquet writer sees it. After an error it takes everything and keeps nothing:
-    the writer's own ways to clean up would write again.
+    """The file as the Parquet writer sees it: memory, which `drain` empties into the file.
+
+    So nothing of pyarrow waits for the disk. A process that ends beside a disk that hangs would be
+    aborted there: at its end Python takes threads out of their code, and C++ has none of that.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self.file = file
         self.bytes = 0
-        self.is_dead = False
         self.closed = False
+        self._waiting = np.empty(_BUFFER_BYTES, np.uint8)  # kept: see `list_columns`
+        self._used = 0
 
     def write(self, data: Any) -> int:
-        size = memoryview(data).nbytes
-        if not self.is_dead:
-            try:
-                self._file.write(data)
-            except OSError:
-                self.is_dead = True
-                raise
-            self.bytes += size
-        return size
+        given = np.frombuffer(data, np.uint8)
+        end = self._used + len(given)
+        if end > len(self._waiting):
+            grown = np.empty(2 * end, np.uint8)
+            grown[: self._used] = self._waiting[: self._used]
+            self._waiting = grown
+        self._waiting[self._used : end] = given
+        self._used = end
+        self.bytes += len(given)
+        return len(given)
+
+    def drain(self) -> None:
+        """Write what waits.
+
+        Raises:
+            OSError: see `RotatingFile.write`.
+        """
+        waiting, self._used = self._waiting[: self._used].data, 0
+        while waiting:
+            waiting = waiting[self.file.write(waiting) :]
 
     def flush(self) -> None:
-        if not self.is_dead:
-            self._file.flush()
+        """The writer asks for it."""
 
     def close(self) -> None:
         self.closed = True
-        try:
-            self._file.close()
-        except OSError:
-            if not self.is_dead:
-                self.is_dead = True
-                raise
 
     def writable(self) -> bool:
         return True

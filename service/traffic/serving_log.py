@@ -83,7 +83,7 @@ class ServingLog:
         self._queue: deque[Entry | ItemNote] = deque()
         self._waiting = 0  # candidates
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._closing, self._gave_up = threading.Event(), False
         self._roll, self._rolled = threading.Event(), threading.Event()
         self._retry_at: float | None = None
         self._retry_s = _FIRST_RETRY_S
@@ -124,11 +124,12 @@ class ServingLog:
         return self._rolled.wait(timeout_s)
 
     def close(self) -> None:
-        """Write what waits, for `_CLOSE_S` at most."""
+        """Write what waits, for `_CLOSE_S` at most; a disk that still hangs then has lost it."""
         self._closing.set()
         self._roll.set()
         if self._thread.ident is not None:
             self._thread.join(_CLOSE_S)
+            self._gave_up = self._thread.is_alive()
 
     def _put(self, item: Entry | ItemNote, weight: int) -> bool:
         weight = max(weight, 1)
@@ -148,6 +149,8 @@ class ServingLog:
             closing = self._closing.is_set()
             rolling |= closing
             self._empty()
+            if self._gave_up:
+                return
             if self._files is not None and not self._is_resting():
                 self._account(self._files.finish() if rolling else self._files.tidy())
             if rolling:
@@ -168,7 +171,7 @@ class ServingLog:
     def _empty(self) -> None:
         """Take what waits, one by one: the interpreter is needed elsewhere in between."""
         entries = []
-        while self._queue:
+        while self._queue and not self._gave_up:
             item = self._queue.popleft()
             is_entry = isinstance(item, Entry)
             weight = len(item.ranked.ids if isinstance(item, Entry) else item.ids)

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import select
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -85,6 +87,49 @@ def test_a_disk_that_hangs_drops_requests_and_delays_nobody(tmp_path):
     assert counts[FAILED] > 0
 
 
+_ENDS = """
+import fcntl, os, select, sys, tempfile
+from pathlib import Path
+from service.traffic import serving_log
+from service.traffic.sampling import Sample
+from service.traffic.shelves import Rotation, Shelves
+from tests.traffic.rankings import entry, ranked
+
+serving_log._CLOSE_S = 0.2
+directory = Path(tempfile.mkdtemp(dir=sys.argv[1]))
+fifo = directory / "fifo"
+os.mkfifo(fifo)
+reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+rotation = Rotation(1 << 30, 300.0, "x", open_file=lambda path: fifo.open("wb", buffering=0))
+log = serving_log.ServingLog(
+    Shelves(directory / "log", rotation), Sample(1), most_candidates=100_000, count=print
+)
+log.start()
+for number in range(60):
+    log.offer(entry(ranked(number, 300)))
+log._roll.set()
+select.select([reader], [], [])
+
+class Answers:
+    "The disk answers while the interpreter ends."
+    def __del__(self, close=os.close, sleep=__import__("time").sleep):
+        close(reader)
+        sleep(0.3)
+
+sys.modules["answers"] = type(sys)("answers")
+sys.modules["answers"].it = Answers()
+log.close()
+print("hangs" if log._thread.is_alive() else "ended", flush=True)
+"""
+
+
+def test_a_disk_that_answers_as_the_process_ends_aborts_nothing(tmp_path):
+    words = (sys.executable, "-c", _ENDS, str(tmp_path))
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hangs\n", "")
+
+
 def test_after_an_error_the_disk_rests_and_is_tried_again(tmp_path):
     counts, clock = Counts(), [0.0]
     broken = [True]
@@ -144,8 +189,6 @@ def test_offers_of_many_threads_all_arrive(tmp_path):
 
 
 def test_without_pyarrow_the_log_says_what_to_install(tmp_path, monkeypatch):
-    import sys
-
     from service.traffic.errors import NoParquet
 
     monkeypatch.setitem(sys.modules, "service.traffic.shelves", None)
