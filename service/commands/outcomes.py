@@ -58,6 +58,8 @@ def outcomes(
     with console.refusals(Refused, SettingsError, ContractError, PlanInvalid, TrafficError):
         read = read_outcomes(file)
         joined = join(find_files(log, scene), read)
+        for sentence in joined.gone:
+            console.warn(sentence)
         console.out.print(
             f"{len(joined.totals):,} requests of {len(set(joined.user)):,} users;"
             f" {joined.matched:,} have outcomes"

@@ -16,7 +16,7 @@ from service.scoring.errors import RuntimeProblem
 from service.scoring.package import HEAD_TOLERANCE, load_package
 from service.scoring.threads import cpu_budget
 from service.settings import SettingsError, load_settings
-from service.traffic.errors import NoParquet, TrafficError
+from service.traffic.errors import FileGone, NoParquet, TrafficError
 
 if TYPE_CHECKING:
     # They import pyarrow, which serving does without.
@@ -56,9 +56,12 @@ def replay(
                 found, items = _prepare(repository, model), Items(log, name, model)
                 with _bar(f"{name} {model}", sum(rows for _, rows in files)) as advance:
                     for file, rows in files:
-                        for logged in read_logged(file, rows):
-                            found.add(logged, items)
-                            advance()
+                        try:
+                            for logged in read_logged(file, rows):
+                                found.add(logged, items)
+                                advance()
+                        except FileGone as err:
+                            console.warn(str(err))
                 _show(name, model, found)
                 same &= not found.differences
     if not same:

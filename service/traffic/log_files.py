@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from service.traffic.batch import SIZE, Asked, Batch, ItemNames, served_orders
-from service.traffic.errors import TrafficError
+from service.traffic.errors import FileGone, TrafficError
 from service.traffic.layout import ATTRIBUTE, FORMAT, HEAD, METADATA, REQUESTS
 
 _COLUMNS = (
@@ -53,12 +53,25 @@ def find_files(root: Path, scene: str) -> list[LogFile]:
     """
     found = (root / scene).glob(f"*/*/{REQUESTS}-*.parquet")
     paths = sorted(found, key=lambda path: path.name, reverse=True)
-    if not paths:
+    files = [file for path in paths if (file := _open(path)) is not None]
+    if not files:
         known = ", ".join(_scenes(root)) or "none"
         raise TrafficError(
             f"{root} holds no finished log file of scene {scene!r} (scenes: {known})"
         )
-    return [file for path in paths if (file := _open(path)) is not None]
+    return files
+
+
+def open_file(path: Path) -> parquet.ParquetFile:
+    """A file that was listed.
+
+    Raises:
+        FileGone: it has been removed since.
+    """
+    try:
+        return parquet.ParquetFile(path)
+    except FileNotFoundError as err:
+        raise FileGone(path) from err
 
 
 def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[Batch]:
@@ -67,8 +80,8 @@ def read_batches(files: list[LogFile], last: int, names: ItemNames) -> Iterator[
         if last <= 0:
             return
         try:
-            reader = parquet.ParquetFile(file.path)
-        except FileNotFoundError:  # removed since it was listed
+            reader = open_file(file.path)
+        except FileGone:
             continue
         skip = max(file.rows - last, 0)
         last -= file.rows - skip

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from service.features.versions import NO_RECORD
+from service.traffic.errors import FileGone
 from service.traffic.layout import ATTRIBUTE, HEAD, INPUT, ITEMS, directory_of
-from service.traffic.log_files import LogFile
+from service.traffic.log_files import LogFile, open_file
 
 _SIZE = 64  # requests read at once
 
@@ -53,7 +53,11 @@ class Items:
     def __init__(self, root: Path, scene: str, model: str) -> None:
         self._of: dict[tuple[str, int], Item] = {}
         for path in sorted(directory_of(root, scene, model).glob(f"{ITEMS}-*.parquet")):
-            for batch in parquet.ParquetFile(path).iter_batches():
+            try:
+                reader = open_file(path)
+            except FileGone:
+                continue  # what only that one tells of is counted by whoever asks for it
+            for batch in reader.iter_batches():
                 blocks = {
                     name.removeprefix(INPUT): _lists(batch.column(name))
                     for name in batch.schema.names
@@ -74,9 +78,13 @@ class Items:
 
 
 def read_logged(file: LogFile, last: int) -> Iterator[Logged]:
-    """The last requests of a file of which something was scored."""
+    """The last requests of a file of which something was scored.
+
+    Raises:
+        FileGone: it has been removed since it was listed.
+    """
     skip = max(file.rows - last, 0)
-    for batch in parquet.ParquetFile(file.path).iter_batches(_SIZE):
+    for batch in open_file(file.path).iter_batches(_SIZE):
         rows = batch.slice(min(skip, len(batch)))
         skip -= len(batch) - len(rows)
         plain = {

@@ -17,8 +17,8 @@ import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from service.traffic.errors import TrafficError
-from service.traffic.log_files import LogFile
+from service.traffic.errors import FileGone, TrafficError
+from service.traffic.log_files import LogFile, open_file
 
 REQUEST, ITEM, PROPENSITY = "request_id", "item_id", "propensity"
 CONTROL = "control"
@@ -95,13 +95,17 @@ class Arm:
 
 @dataclass
 class Joined:
-    """Logged requests with their outcomes: one entry a request."""
+    """Logged requests with their outcomes: one entry a request.
+
+    `gone`: what is said of files that were removed before they could be read.
+    """
 
     names: tuple[str, ...]
     user: list[str] = field(default_factory=list)
     groups: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # (layer, arm)
     totals: list[Floats] = field(default_factory=list)
     matched: int = 0
+    gone: list[str] = field(default_factory=list)
 
     def column(self, name: str) -> Floats:
         at = self.names.index(name)
@@ -119,7 +123,7 @@ def join(files: Sequence[LogFile], outcomes: Outcomes) -> Joined:
     for request, row in zip(outcomes.request, rows, strict=True):
         sums[request] = sums[request] + row if request in sums else row
     found, seen, nothing = Joined(names), set[str](), np.zeros(len(names))
-    for request, user, assignments, signs in _assigned(files):
+    for request, user, assignments, signs in _assigned(files, found.gone):
         if request in seen:
             continue
         seen.add(request)
@@ -133,7 +137,7 @@ def join(files: Sequence[LogFile], outcomes: Outcomes) -> Joined:
             group = (f"sign of {param}", "+" if sign > 0 else "-")
             found.groups.setdefault(group, []).append(at)
     if not found.totals:
-        raise TrafficError("the log holds no requests")
+        raise TrafficError("; ".join(["the log holds no requests", *found.gone]))
     return found
 
 
@@ -186,12 +190,17 @@ def _apart(mean: Mean, base: Mean) -> tuple[tuple[float, float], tuple[float, fl
 
 
 def _assigned(
-    files: Sequence[LogFile],
+    files: Sequence[LogFile], gone: list[str]
 ) -> Iterator[tuple[str, str, Mapping[str, str], Mapping[str, int]]]:
     """Request id, user (the request itself without one), assignments and signs."""
     names = ["request_id", "user_id", "assignments", "signs"]
     for file in files:
-        for batch in parquet.ParquetFile(file.path).iter_batches(columns=names):
+        try:
+            reader = open_file(file.path)
+        except FileGone as err:
+            gone.append(str(err))
+            continue
+        for batch in reader.iter_batches(columns=names):
             columns = (batch.column(name).to_pylist() for name in names)
             for request, user, assignments, signs in zip(*columns, strict=True):
                 who = f"request {request}" if user is None else f"user {user}"

@@ -1,4 +1,5 @@
 import csv
+import re
 
 import numpy as np
 import pyarrow
@@ -130,6 +131,28 @@ def test_a_file_removed_after_it_was_listed_is_left_out(log):
     (file,) = find_files(log, "feed")
     file.path.unlink()
     assert list(read_batches([file], 1000, ItemNames())) == []
+
+
+def test_files_removed_after_they_were_listed_are_left_out_and_named(log, tmp_path):
+    shelves = Shelves(log, Rotation(1 << 30, 300.0, "here_2"))
+    shelves.add(entry(ranked(1000, 20)))
+    shelves.finish()
+    newest, oldest = find_files(log, "feed")
+    oldest.path.unlink()
+    outcomes = read_outcomes(write_csv(tmp_path / "c.csv", [{"request_id": "r1000", "click": 1}]))
+    joined = join([newest, oldest], outcomes)
+    said = f"{oldest.path} was removed while the log was read: its service keeps no more"
+    assert (joined.matched, len(joined.totals), joined.gone) == (1, 1, [said])
+    with pytest.raises(TrafficError, match="^the log holds no requests; " + re.escape(said) + "$"):
+        join([oldest], outcomes)
+
+
+def test_a_scene_of_which_every_file_is_gone_has_none(tmp_path):
+    shelf = tmp_path / "feed" / "m" / "1"
+    shelf.mkdir(parents=True)
+    (shelf / "requests-1.parquet").symlink_to(shelf / "removed")  # listed, and not there
+    with pytest.raises(TrafficError, match="holds no finished log file of scene 'feed'"):
+        find_files(tmp_path, "feed")
 
 
 def test_without_propensities_no_worth_is_claimed(log, tmp_path):
