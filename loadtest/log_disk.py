@@ -1,7 +1,7 @@
 """`python -m loadtest.log_disk`: reply times beside a serving log on a slow and on a full disk.
 
 One service of the demo package logs every request to nothing, to a disk as it is, to one that takes
-a tenth of a second for each 64 KiB, and to a full one, in turns, so that all see the same machine.
+a tenth of a second for each 16 KiB, and to a full one, in turns, so that all see the same machine.
 Of each kind the median and the 99th percentile of the reply times, and their ratios to no log and
 to a log on a disk as it is; what the log could not keep must have been counted. The full disk is a
 tmpfs of 1 MB, which takes the right to mount; without it that kind is left out, and the result says
@@ -37,7 +37,7 @@ from service.traffic.shelves import Rotation, Shelves
 NO_LOG, PLAIN, SLOW, FULL = "no log", "a disk as it is", "a slow disk", "a full disk"
 
 _WARM_UP = 100
-_WRITE_S, _WRITE_BYTES = 0.1, 1 << 16
+_WRITE_S, _WRITE_BYTES = 0.1, 1 << 14
 _QUEUE = 60_000  # candidates: a slow disk has it full soon
 _ROTATE_S = 5.0
 _DISK_BYTES = 1_000_000
@@ -182,7 +182,7 @@ def main(
         "what": "reply times through the ASGI application, every request logged; demo package",
         "candidates": candidates,
         "requests_of_each_kind": turns * requests,
-        "slow_disk_s_for_64_kib": _WRITE_S,
+        "slow_disk_s_for_16_kib": _WRITE_S,
         "full_disk": "tmpfs of 1 MB" if FULL in counts else "left out: mounting is not permitted",
         "kinds": summary(found),
         "what_became_of_the_requests": counts,
