@@ -18,6 +18,7 @@ from loadtest.contenders import CONTENDERS, Contender, Place
 from loadtest.gemm import gemm_gflop_per_s
 from loadtest.machine import ROOT
 from loadtest.measuring import NO_HURRY_MS, Pace, Run
+from loadtest.open_loop import Arrivals
 from loadtest.processes import ServerFailed
 from loadtest.report import write_report
 from loadtest.result_files import RESULTS, look_around, new_result
@@ -85,6 +86,8 @@ def curve_command(
     deadline_ms: Annotated[
         float, typer.Option(help="what requests ask for; 40 lets the service give up detail")
     ] = NO_HURRY_MS,
+    even: Annotated[bool, typer.Option("--even", help="at a fixed rate, not at random")] = False,
+    mixed: Annotated[bool, typer.Option(help="a mix of sizes, too")] = True,
     rounds: Rounds = 5,
     seconds: Seconds = 15.0,
     work: Work = _WORK,
@@ -95,7 +98,9 @@ def curve_command(
     around, pace = look_around(), Pace(rounds=rounds, seconds=seconds)
     place = prepared(Place(work))
     form = one.forms[0]
+    arrivals: Arrivals = "even" if even else "poisson"
     settings = {"contender": one.name, "form": form, "deadline_ms": deadline_ms}
+    settings |= {"arrivals": arrivals}
 
     def runs() -> Iterator[Run]:
         return curve(
@@ -105,7 +110,9 @@ def curve_command(
             form=form,
             sizes=[int(n) for n in sizes.split(",")],
             loads=[float(load) / 100 for load in loads.split(",")],
+            mixed=mixed,
             deadline_ms=deadline_ms,
+            arrivals=arrivals,
         )
 
     _measure("curve", settings, pace, [one], results, around, runs)

@@ -8,7 +8,7 @@ from typing import Any
 
 from loadtest.closed_loop import closed_loop
 from loadtest.http_client import Target
-from loadtest.open_loop import open_loop, schedule
+from loadtest.open_loop import Arrivals, open_loop, schedule
 from loadtest.processes import Server, usage
 from loadtest.samples import Sample, goodput, summarise
 from loadtest.traffic import Body
@@ -73,13 +73,15 @@ def in_open_loop(
     seed: int,
     deadline_ms: float = NO_HURRY_MS,
     connections: int = 64,
+    arrivals: Arrivals = "poisson",
 ) -> Run:
     """Latencies at `rate` requests a second, and goodput: full answers within `PROMISED_MS`.
 
     Args:
         deadline_ms: what requests ask for; without it nothing is given up to be in time.
+        arrivals: at random, as from independent users, or evenly, as from a load balancer.
     """
-    due = schedule(rate, pace.seconds, seed=seed)
+    due = schedule(rate, pace.seconds, arrivals=arrivals, seed=seed)
     return {"rate": round(rate, 3), "deadline_ms": deadline_ms} | _measured(
         server,
         pace.seconds,

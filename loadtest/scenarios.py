@@ -18,6 +18,7 @@ from loadtest.measuring import (
     in_open_loop,
     warm_up,
 )
+from loadtest.open_loop import Arrivals
 from loadtest.processes import pinned
 from loadtest.traffic import MIXED, Form, make_bodies
 
@@ -80,6 +81,7 @@ def curve(
     loads: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0),
     mixed: bool = True,
     deadline_ms: float = NO_HURRY_MS,
+    arrivals: Arrivals = "poisson",
 ) -> Iterator[Run]:
     """Open-loop latency against offered load, a share of the round's own capacity.
 
@@ -110,6 +112,7 @@ def curve(
                             rate=rate,
                             seed=number,
                             deadline_ms=deadline_ms,
+                            arrivals=arrivals,
                         )
                     )
 
