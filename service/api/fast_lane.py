@@ -70,13 +70,16 @@ class FastLane(HttpToolsProtocol):
             self._between_messages
             and self._is_open
             and (cycle is None or (cycle.response_complete and cycle.keep_alive))  # type: ignore[redundant-expr]
-            and not self.pipeline
             and not self.flow.write_paused
             and not self.transport.is_closing()
         )
 
     def _take(self, request: PlainRequest) -> None:
-        ticket = self.door.let_in(request.headers, request.path)
+        ticket: Ticket | Answer
+        try:
+            ticket = self.door.let_in(request.headers, request.path)
+        except Exception as err:
+            ticket = surprise(err, request.path)
         if isinstance(ticket, Answer):
             self._write(ticket, keep_alive=True)
             self.on_response_complete()
@@ -114,8 +117,6 @@ class FastLane(HttpToolsProtocol):
                 answer = await self.door.rank.answer(headers, read, ticket, path)
             except Exception as err:
                 answer = surprise(err, path)
-            if self.flow.write_paused and not cycle.disconnected:
-                await self.flow.drain()
             if not cycle.disconnected:
                 self._write(answer, keep_alive=cycle.keep_alive)
                 cycle.response_complete = True

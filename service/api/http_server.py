@@ -15,7 +15,7 @@ log = structlog.get_logger("finerank.http_server")
 _ATTRIBUTES = frozenset(
     {
         "access_logger", "config", "cycle", "flow", "limit_concurrency", "logger",
-        "loop", "parser", "pipeline", "root_path", "server_state", "tasks", "transport",
+        "loop", "parser", "root_path", "server_state", "tasks", "transport",
     }
 )  # fmt: skip
 _METHODS = frozenset(

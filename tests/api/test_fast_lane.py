@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Response
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
 from service.api.answer import Answer
@@ -332,7 +335,11 @@ class Door:
     max_body_bytes: int = 1 << 20
     held: list[Ticket] = field(default_factory=list)
 
-    def let_in(self, headers: Any, path: str) -> Ticket:
+    def let_in(self, headers: Any, path: str) -> Ticket | Answer:
+        if headers.request_id == "broken":
+            raise ZeroDivisionError("secret detail")
+        if headers.request_id == "full":
+            return Answer(503, [(b"content-length", b"4")], b"full")
         ticket = Ticket(self.held)
         self.held.append(ticket)
         return ticket
@@ -352,7 +359,7 @@ class Served:
 
 
 @contextmanager
-def served(*, lane: bool) -> Iterator[Served]:
+def served(*, lane: bool, **config: Any) -> Iterator[Served]:
     app, own, seen = FastAPI(telemetry={"tracing": False, "metrics": False}), Door(), []
     install(app)
 
@@ -371,7 +378,8 @@ def served(*, lane: bool) -> Iterator[Served]:
             super()._take(request)
 
     http = Watched if lane else "httptools"
-    with server_of(app, http=http, access_log=False, log_level="critical") as server:
+    quiet = {"access_log": False, "log_level": "critical"}
+    with server_of(app, http=http, **(quiet | config)) as server:
         yield Served(server, own, seen)
 
 
@@ -438,10 +446,15 @@ def test_a_shutdown_that_waits_no_longer_says_so(case):
     assert (b"connection", b"close") in reply.headers
 
 
-def test_a_bug_is_a_problem_document_that_tells_no_secrets(case):
+@pytest.mark.parametrize(
+    "asked",
+    [rank(body=b"break"), rank(b"X-Request-Id: broken")],
+    ids=["in the route", "at the door"],
+)
+def test_a_bug_is_a_problem_document_that_tells_no_secrets(case, asked):
     case.door.rank.may_answer.set()
     with closing(Client(case.port)) as client:
-        client.send(rank(body=b"break"))
+        client.send(asked)
         reply = client.reply()
     assert reply == Reply(
         b"HTTP/1.1 500 Internal Server Error",
@@ -487,11 +500,19 @@ def test_a_caller_who_reads_late_gets_everything_in_order(case):
         assert case.taken == [b"large"], "a connection that cannot be written to is not idle"
 
 
-async def test_a_caller_who_left_before_the_work_began_is_counted_as_gone_and_not_ranked():
-    with served(lane=True) as found:
-        reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
-        writer.write(LIVE)
-        await reader.readuntil(b"live")
+def fed(case: Served, client: Client, *chunks: bytes) -> None:
+    """Give the chunks to the one connection there is, cut exactly so, one after the other."""
+    client.send(LIVE)
+    assert client.reply().body == b"live"
+    connection = next(iter(case.server.server_state.connections))
+    for chunk in chunks:
+        connection.loop.call_soon_threadsafe(connection.data_received, chunk)
+
+
+def test_a_caller_who_left_before_the_work_began_is_gone_and_nothing_is_ranked():
+    with served(lane=True) as found, closing(Client(found.port)) as client:
+        client.send(LIVE)
+        client.reply()
         connection = next(iter(found.server.server_state.connections))
 
         def at_once() -> None:
@@ -499,24 +520,108 @@ async def test_a_caller_who_left_before_the_work_began_is_counted_as_gone_and_no
             connection.connection_lost(None)
 
         connection.loop.call_soon_threadsafe(at_once)
-        assert await asyncio.to_thread(found.door.rank.begun.acquire, timeout=10)
-        assert await reader.read() == b""
-        writer.close()
+        assert found.door.rank.begun.acquire(timeout=10)
+        assert client.rest() == b""
         assert (found.taken, found.door.rank.left) == ([TINY], 1)
 
 
-def test_a_server_that_logs_or_limits_every_request_has_no_lane():
-    for asked in ({"access_log": True, "log_level": "critical"}, {"limit_concurrency": 9},
-                  {"root_path": "/x"}):  # fmt: skip
-        with served(lane=True) as found:
-            config = uvicorn.Config(
-                found.server.config.app, **({"access_log": False, "log_level": "critical"} | asked)
-            )
-            protocol = found.server.config.http_protocol_class(
-                config=config,
-                server_state=found.server.server_state,
-                app_state={},
-                _loop=asyncio.new_event_loop(),
-            )
-            assert not protocol._is_open, asked
-            protocol.loop.close()
+INSIDE = rank(body=b"inside")
+CHUNKED = request(b"Transfer-Encoding: chunked", body=b"%x\r\n" % len(INSIDE))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "body"),
+    [
+        ([rank(body=INSIDE)[: -len(INSIDE)], INSIDE], INSIDE),
+        ([rank(body=b"x" + INSIDE)[: -len(INSIDE)], INSIDE], b"x" + INSIDE),
+        ([CHUNKED, INSIDE, b"\r\n0\r\n\r\n"], INSIDE),
+    ],
+    ids=["behind the head", "behind a byte", "in a chunked body"],
+)
+def test_a_request_inside_a_body_is_a_body_though_it_comes_by_itself(chunks, body):
+    with served(lane=True) as found, closing(Client(found.port)) as client:
+        found.door.rank.may_answer.set()
+        fed(found, client, *chunks, rank(body=b"after"))
+        assert [client.reply().body for _ in range(2)] == [body, b"after"]
+        assert b"inside" not in found.taken
+
+
+def test_a_request_behind_half_a_head_belongs_to_that_head():
+    with served(lane=True) as found, closing(Client(found.port)) as client:
+        fed(found, client, b"POST /rank HTTP/1.1\r\nHost: x\r\n", INSIDE)
+        assert client.reply().status == b"HTTP/1.1 400 Bad Request"
+        assert client.rest() == b""
+        assert found.taken == []
+
+
+messages = st.lists(
+    st.sampled_from(
+        [
+            (rank(body=b"plain"), b"plain"),
+            (rank(body=b"a"), b"a"),
+            (rank(body=INSIDE), INSIDE),
+            (CHUNKED + INSIDE + b"\r\n0\r\n\r\n", INSIDE),
+            (b"\r\n" + rank(body=b"late"), b"late"),
+            (LIVE, b"live"),
+        ]
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=messages, cuts=st.lists(st.integers(0, 600), max_size=6), whole=st.booleans())
+def test_however_a_stream_is_cut_its_messages_are_answered_in_order(
+    stream_server, sent, cuts, whole
+):
+    stream = b"".join(message for message, _ in sent)
+    ends = [0, len(stream), *(cut for cut in cuts if cut < len(stream))]
+    if whole:  # between messages, too: there the lane is open
+        ends += accumulate(len(message) for message, _ in sent)
+    ends = sorted(set(ends))
+    while stream_server.server.server_state.connections:  # of the example before
+        threading.Event().wait(0.001)
+    with closing(Client(stream_server.port)) as client:
+        fed(stream_server, client, *(stream[a:b] for a, b in pairwise(ends)))
+        assert [client.reply().body for _ in sent] == [body for _, body in sent]
+
+
+@pytest.fixture(scope="module")
+def stream_server() -> Iterator[Served]:
+    with served(lane=True) as found:
+        found.door.rank.may_answer.set()
+        yield found
+        assert set(found.taken) >= {b"plain", b"a"}, "the lane was open at times"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"access_log": True}, {"limit_concurrency": 9}, {"root_path": "/x"}], ids=str
+)
+def test_a_server_that_logs_or_limits_every_request_has_no_lane(asked):
+    with served(lane=True, **asked) as found, closing(Client(found.port)) as client:
+        found.door.rank.may_answer.set()
+        client.send(rank())
+        assert client.reply().status.startswith(b"HTTP/1.1 ")
+        assert found.taken == []
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "uvicorn"])
+@pytest.mark.parametrize("last", [rank(), rank(b"X-Request-Id: full")], ids=["ranked", "refused"])
+def test_an_idle_connection_ends_after_its_time_and_a_busy_one_does_not(lane, last):
+    with (
+        served(lane=lane, timeout_keep_alive=0.05) as found,
+        closing(Client(found.port)) as client,
+    ):
+        client.send(LIVE)
+        assert client.reply().body == b"live"
+        client.send(rank(body=b"slow"))
+        found.door.rank.begun.acquire(timeout=10)
+        threading.Event().wait(0.15)
+        found.door.rank.may_answer.set()
+        assert client.reply().body == b"slow"
+        client.send(last)
+        assert client.reply().body in {TINY, b"full"}
+        assert client.rest() == b""

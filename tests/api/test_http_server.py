@@ -20,7 +20,6 @@ def test_a_uvicorn_that_is_made_differently_is_told_by_what_it_lacks():
         "on_message_begin",
         "on_message_complete",
         "parser",
-        "pipeline",
     ]
 
 

@@ -3,6 +3,9 @@
 import copy
 import math
 import re
+import socket
+import time
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -391,3 +394,16 @@ def test_a_context_key_that_is_an_experiments_unit_is_not_counted_as_unknown(ser
     assert service.rank(document).status_code == 200
     text = service.client.get("/metrics").text
     assert 'finerank_features_unknown_total{scene="devices"} 1.0' in text
+
+
+def test_a_caller_who_leaves_while_sending_is_counted_as_gone(service):
+    def left() -> float:
+        value = service.runtime.parts.metrics.registry.get_sample_value
+        return value("finerank_requests_total", {"scene": "", "status": "499"}) or 0.0
+
+    before, where = left(), urlsplit(service.url)
+    with socket.create_connection((where.hostname, where.port)) as caller:
+        caller.sendall(b"POST /rank HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+    while left() == before:
+        time.sleep(0.002)
+    assert left() == before + 1
