@@ -4,7 +4,7 @@ Scenes, features and formulas come from plans and packages; what callers send (u
 unknown feature names, ids) never becomes a label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ _LATENCY_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05,
 _OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98, 1)
 _TAUS = (-0.5, 0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _CANDIDATES = (1, 10, 50, 100, 200, 300, 500, 1000, 1500, 2000)
+_AT_ONCE = 16  # answers that are counted together: 0.4 ms
 
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -206,12 +207,27 @@ class Metrics:
         )
         self.threads = gauge("finerank_inference_threads", "Thread budget")
 
+        self._later: list[Callable[[], None]] = []
         self._child = cache(lambda metric, *labels: metric.labels(*labels))
 
     def child(self, metric: M, *labels: str) -> M:
         """`metric.labels(...)`, found once: for counters and histograms of the rank path."""
         found: M = self._child(metric, *labels)
         return found
+
+    def later(self, count: Callable[[], None]) -> None:
+        """Call `count` soon, with others, and before anybody reads the metrics.
+
+        After an inference no CPU cache holds its code any more: alone, it takes 70 µs, so about 30.
+        """
+        self._later.append(count)
+        if len(self._later) >= _AT_ONCE:
+            self._count_now()
+
+    def _count_now(self) -> None:
+        waiting, self._later = self._later, []
+        for count in waiting:
+            count()
 
     def count_features(self, scene: str, counts: Counts) -> None:
         """Add what encoding met, by feature; names that no feature has are only counted."""
@@ -230,4 +246,5 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that `/metrics` answers."""
+        self._count_now()
         return generate_latest(self.registry)

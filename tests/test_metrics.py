@@ -31,6 +31,14 @@ def test_names_that_callers_make_up_never_become_labels():
     assert "made-up" not in metrics.exposition().decode()
 
 
+def test_what_is_counted_later_is_there_when_the_metrics_are_read_and_only_once():
+    metrics = Metrics()
+    for answered in range(1, 21):  # more than are counted at once
+        metrics.later(metrics.requests.labels("feed", "200").inc)
+        if answered in (3, 20):
+            assert samples(metrics)["finerank_requests_total", "200", "feed"] == answered
+
+
 def test_a_gauge_forgets_what_is_gone():
     metrics = Metrics()
     metrics.replace(metrics.model_loaded, {"m/1": 1, "m/2": 1})

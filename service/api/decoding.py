@@ -47,8 +47,9 @@ def decode_rank(body: bytes, max_candidates: int) -> RankBody:
     _require_one_form(document)
     _require_few(document, max_candidates)
     request = validated(RankRequest, document)
-    require_sane_numbers(document.get("context"), "context")
-    if request.user is not None:
+    if request.context:
+        require_sane_numbers(document["context"], "context")
+    if request.user is not None and request.user.features:
         require_sane_numbers(request.user.features, "user", "features")
     if request.candidates is not None:
         form, ids, columns = Form.COLUMNS, request.candidates.ids, _columns(request.candidates)
@@ -81,11 +82,12 @@ def _require_one_form(document: Any) -> None:
     if not isinstance(document, dict):
         rule = f"the body must be a JSON object, not {_json_type(document)}"
         raise InvalidRequest(rule, faults=[Fault(rule, "")])
-    given = [form for form in Form if document.get(form.value) is not None]
-    if len(given) == 2:
+    has_columns = document.get("candidates") is not None
+    has_rows = document.get("items") is not None
+    if has_columns and has_rows:
         rule = "give either candidates (columns) or items (rows), not both"
-        raise InvalidRequest(rule, faults=[Fault(rule, pointer(f.value)) for f in given])
-    if not given:
+        raise InvalidRequest(rule, faults=[Fault(rule, pointer(form.value)) for form in Form])
+    if not has_columns and not has_rows:
         rule = "give the candidates, as candidates (columns) or as items (rows)"
         raise InvalidRequest(rule, faults=[Fault(rule, "")])
 
@@ -94,16 +96,17 @@ def _require_few(document: Mapping[str, Any], most: int) -> None:
     """Before the candidates are looked at one by one, so that a huge list costs nothing."""
     candidates, items = document.get("candidates"), document.get("items")
     ids = candidates.get("ids") if isinstance(candidates, dict) else None
-    for found, place in ((ids, pointer("candidates", "ids")), (items, pointer("items"))):
+    for found, place in ((ids, ("candidates", "ids")), (items, ("items",))):
         if isinstance(found, list) and len(found) > most:
             rule = f"{len(found)} candidates are too many: at most {most} are ranked at once"
-            raise InvalidRequest(rule, faults=[Fault(rule, place)])
+            raise InvalidRequest(rule, faults=[Fault(rule, pointer(*place))])
 
 
 def _columns(candidates: Candidates) -> dict[str, list[Any]]:
-    columns = candidates.features or {}
-    _require_few_features(len(columns), pointer("candidates", "features"))
-    rows = len(candidates.ids)
+    columns, rows = candidates.features, len(candidates.ids)
+    if not columns:
+        return {}
+    _require_few_features(len(columns), "candidates", "features")
     ragged = [
         Fault(f"has {len(column)} values for {rows} ids", pointer("candidates", "features", name))
         for name, column in columns.items()
@@ -121,7 +124,7 @@ def _columns(candidates: Candidates) -> dict[str, list[Any]]:
 def _transposed(items: Sequence[Item]) -> dict[str, list[Any]]:
     rows = [item.get("features") or {} for item in items]
     names = dict.fromkeys(chain.from_iterable(rows))
-    _require_few_features(len(names), pointer("items"))
+    _require_few_features(len(names), "items")
     try:  # mostly every row has every feature
         columns = {name: list(map(itemgetter(name), rows)) for name in names}
     except KeyError:
@@ -137,10 +140,10 @@ def _transposed(items: Sequence[Item]) -> dict[str, list[Any]]:
     return columns
 
 
-def _require_few_features(found: int, place: str) -> None:
+def _require_few_features(found: int, *place: str) -> None:
     if found > MOST_FEATURES:
         rule = f"{found} features are too many: at most {MOST_FEATURES} are read"
-        raise InvalidRequest(rule, faults=[Fault(rule, place)])
+        raise InvalidRequest(rule, faults=[Fault(rule, pointer(*place))])
 
 
 def _require_unique(ids: Sequence[str], form: Form) -> None:

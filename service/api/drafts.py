@@ -42,7 +42,7 @@ def reorder(
 ) -> NDArray[np.intp]:
     """The order of candidates under rules after fusion; those without a score (NaN) come last."""
     valid = ~np.isnan(scores)
-    ranked = order(Scores(np.where(valid, scores, 0.0), valid))
+    ranked = order(Scores(scores, valid))
     given = Given(ids, ranked, int(valid.sum()), scores, categories, attributes)
     return rerank(rules, given).order
 

@@ -152,8 +152,8 @@ class Shadowing:
             self._count(seen, FAILED)
             log.warning("shadow_failed", scene=seen.scene, model=seen.shadow.model, error=str(err))
         else:
-            scores = Scores(np.where(scored.valid, scored.scores, 0.0), scored.valid)
-            self._compared(seen, difference(seen.served, scores))
+            shadow = Scores(scored.scores, scored.valid)
+            self._compared(seen, difference(seen.served, shadow))
 
     def _compared(self, seen: _Seen, found: Difference) -> None:
         metrics, child, scene = self.metrics, self.metrics.child, seen.scene

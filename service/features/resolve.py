@@ -68,17 +68,19 @@ def resolve(schema: FeatureSchema, inline: Inline, records: Records) -> RawValue
     Inline values of those two names are ignored and counted, like every name that nothing reads.
     """
     names = schema.given_names
-    given = {
-        "user": inline.user.keys() - inline.user_units,
-        "context": inline.context.keys() - inline.units,
-        "item": inline.columns.keys(),
-    }
+    unknown: Counter[str] = Counter()
+    if inline.user:
+        unknown.update(inline.user.keys() - inline.user_units - names["user"])
+    if inline.context:
+        unknown.update(inline.context.keys() - inline.units - names["context"])
+    if inline.columns:
+        unknown.update(inline.columns.keys() - names["item"])
     raw = RawValues(
         inline,
         user=_merged(names["user"], inline.user, records.user),
         context=_merged(names["context"], inline.context, None),
         items=_columns(names["item"], inline.columns, records.items),
-        unknown=Counter(name for side in RAW_SIDES for name in given[side] - names[side]),
+        unknown=unknown,
     )
     if schema.user_id_feature is not None and inline.user_id is not None:
         raw.user[schema.user_id_feature] = inline.user_id
@@ -123,6 +125,9 @@ def missing_names(schema: FeatureSchema, raw: RawValues) -> tuple[list[str], lis
 def _merged(
     names: frozenset[str], inline: Mapping[str, Any], record: Record | None
 ) -> dict[str, Any]:
+    if not inline:
+        found = record or {}
+        return {n: v for n in names if (v := found.get(n)) is not None}
     values = {}
     for name in names:
         value = inline.get(name)

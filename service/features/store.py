@@ -95,10 +95,10 @@ class FeatureStore:
             return Fetched(None, ())
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
-            async with asyncio.timeout(limit_s):
-                if self._wires is not None:
-                    values = await self._wires.get(keys)
-                else:
+            if self._wires is not None:
+                values = await self._wires.get(keys, limit_s)
+            else:
+                async with asyncio.timeout(limit_s):
                     values = cast("list[bytes | None]", await self._redis.mget(keys))
         except TimeoutError as err:
             raise StoreUnavailable(f"no answer within {limit_s * 1000:.0f} ms") from err

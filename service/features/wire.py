@@ -24,8 +24,7 @@ MOST_CONNECTIONS = 64
 class Wires:
     """Connections to one server; made when all others are busy, kept when done.
 
-    Errors are the general client's: ConnectionError, AuthenticationError, ResponseError. There is
-    no timeout: whoever cannot wait cancels.
+    Errors are the general client's: ConnectionError, AuthenticationError, ResponseError.
     """
 
     def __init__(self, where: dict[str, Any]) -> None:
@@ -41,29 +40,33 @@ class Wires:
             return None
         return cls(where)
 
-    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of keys, in their order."""
+    async def get(self, keys: Sequence[str], timeout_s: float | None = None) -> list[bytes | None]:
+        """The values of keys, in their order.
+
+        Raises:
+            TimeoutError: they did not come in time; without `timeout_s`, whoever cannot wait
+                cancels.
+        """
         if self._busy >= MOST_CONNECTIONS:
             # A store that is slow already gets no storm of new connections.
             raise ConnectionError(f"all {MOST_CONNECTIONS} connections wait for an answer")
         self._busy += 1
         try:
-            found = await self._ask(keys)
+            if self._idle:
+                wire = self._idle.pop()
+            else:
+                async with asyncio.timeout(timeout_s):
+                    wire = await self._connect()
+            try:
+                values: list[bytes | None] = await wire.call("MGET", *keys, timeout_s=timeout_s)
+            except BaseException:
+                wire.abort()
+                raise
         finally:
             self._busy -= 1
-        values: list[bytes | None] = found
-        return values
-
-    async def _ask(self, keys: Sequence[str]) -> Any:
-        wire = self._idle.pop() if self._idle else await self._connect()
-        try:
-            found = await wire.call("MGET", *keys)
-        except BaseException:
-            wire.abort()
-            raise
         if not wire.is_closed:
             self._idle.append(wire)
-        return found
+        return values
 
     def close(self) -> None:
         while self._idle:
@@ -106,13 +109,20 @@ class _Wire(asyncio.Protocol):
     def is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
-    async def call(self, *words: str) -> Any:
+    async def call(self, *words: str, timeout_s: float | None = None) -> Any:
         """The reply to a command."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionError("the connection is closed")
-        self._waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
         self._transport.write(_pack(words))
-        reply = await self._waiting
+        # Not asyncio.timeout, which is for any code: that takes four times as long (3.6 µs, hot).
+        late = None if timeout_s is None else loop.call_later(timeout_s, self._end, TimeoutError())
+        try:
+            reply = await self._waiting
+        finally:
+            if late is not None:
+                late.cancel()
         if isinstance(reply, hiredis.ReplyError):
             said = str(reply)
             raise (AuthenticationError if said.startswith(_REFUSED) else ResponseError)(said)

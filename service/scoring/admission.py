@@ -172,7 +172,9 @@ class Admission:
 
     def is_idle_but_for(self, ticket: Ticket) -> bool:
         """Whether no other request brings work."""
-        return all(t is ticket or t.ended_at is not None for t in self._tickets)
+        return self._is_alone(ticket) or all(
+            t is ticket or t.ended_at is not None for t in self._tickets
+        )
 
     def backlog_s(self) -> float:
         """Seconds of accepted work, per thread."""
@@ -204,6 +206,8 @@ class Admission:
         Raises:
             Overloaded: they do not.
         """
+        if self._is_alone(ticket):
+            return 0.0
         # Those whose time is up are answered or leave by themselves: a body that never comes.
         current = [t for t in self._tickets if t is not ticket and now < t.finish_at]
         if len(current) >= self._most_requests:
@@ -233,6 +237,8 @@ class Admission:
         remaining_s: Callable[[Ticket, float], float],
     ) -> float:
         """Seconds until the first thread is free for work that must be done by `finish_at`."""
+        if self._is_alone(ticket):
+            return 0.0
         others = [t for t in self._tickets if t is not ticket and t.ended_at is None]
         running = [remaining_s(t, now) for t in others if t.started_at is not None]
         free_in = [0.0] * (self._threads - len(running)) + running
@@ -249,6 +255,10 @@ class Admission:
         if ticket.started_at is None:
             return left
         return max(left, now - ticket.started_at - ticket.work_s)
+
+    def _is_alone(self, ticket: Ticket | None) -> bool:
+        """Whether no other request is in progress; then there is nothing to add up."""
+        return len(self._tickets) == (ticket in self._tickets)
 
     def _stands_still(self, now: float) -> bool:
         """Whether every thread is far beyond what its work should have taken."""

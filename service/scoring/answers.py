@@ -30,7 +30,7 @@ def ranked(
         order = np.concatenate([order, np.arange(done, rows)])
         scores = np.concatenate([scores, np.full(rows - done, np.nan)])
         valid = np.concatenate([valid, np.zeros(rows - done, bool)])
-        tail = np.full(rows - done, np.nan, np.float32)
+        tail = np.full(rows - done, np.nan)
         heads = {name: np.concatenate([values, tail]) for name, values in heads.items()}
     return RankOutput(
         order=order[: request.limit],
@@ -63,7 +63,7 @@ def in_input_order(
         order=np.arange(rows)[: request.limit],
         scores=np.full(rows, np.nan),
         valid=np.zeros(rows, bool),
-        heads={name: np.zeros(rows, np.float32) for name in heads},
+        heads={name: np.zeros(rows) for name in heads},
         treatment=treatment,
         plan=snapshot.version,
         degraded=degraded,

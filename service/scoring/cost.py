@@ -72,10 +72,13 @@ class CostModel:
         self._clock = clock
         self._models: OrderedDict[str, dict[str, Estimate]] = OrderedDict()
         self._observed_at: dict[str, float] = {}
+        # (model, rows) -> its cost, until something is learned: a request asks five times
+        self._known: dict[tuple[str, int], Cost] = {}
 
     def observe(self, model: str, rows: int, timings_ms: Mapping[str, float]) -> None:
         """Learn from the stages of one request; stages that cost no thread are left out."""
         stages = self._stages(model)
+        self._known.clear()
         for stage, estimate in stages.items():
             if stage in timings_ms:
                 estimate.observe(rows, timings_ms[stage] / 1000)
@@ -90,9 +93,13 @@ class CostModel:
 
     def work(self, model: str, rows: int) -> Cost:
         """What a worker thread is busy with for one request."""
-        stages = [e for name, e in self._stages(model).items() if name != FEATURES]
-        mean = sum(e.mean(rows) for e in stages)
-        return Cost(mean, mean + _DEVIATIONS * sqrt(sum(e.deviation**2 for e in stages)))
+        cost = self._known.get((model, rows))
+        if cost is None:
+            stages = [e for name, e in self._stages(model).items() if name != FEATURES]
+            mean = sum(e.mean(rows) for e in stages)
+            high = mean + _DEVIATIONS * sqrt(sum(e.deviation**2 for e in stages))
+            cost = self._known[model, rows] = Cost(mean, high)
+        return cost
 
     def stage(self, model: str, stage: str, rows: int) -> float:
         """Expected seconds of one stage."""

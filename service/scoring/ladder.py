@@ -72,8 +72,10 @@ def choose(
         model = rung.treatment.model
         if not is_loaded(model) or (rung.least is not None and not may_cut):
             continue
-        patience = 2 ** min(costs.unmeasured_s(model) / _PATIENCE_DOUBLES_S, _MOST_DOUBLINGS)
-        allowed = seconds * (patience if idle else 1.0)
+        allowed = seconds
+        if idle and costs.work(model, rows).high > seconds:
+            doublings = min(costs.unmeasured_s(model) / _PATIENCE_DOUBLES_S, _MOST_DOUBLINGS)
+            allowed *= 2**doublings
         if rung.least is None:
             cost = costs.work(model, rows)
             # All of it may be tight: if it does get late, the answer says so.

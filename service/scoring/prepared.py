@@ -20,6 +20,9 @@ from service.scoring.pieces import Crew, in_pieces, rows_of
 from service.scoring.ranking import RankInput
 from service.scoring.session import Heads, Stop, filled_up
 
+_PAIR_SIDES = (*USER_SIDES, *RANK_SIDES)
+_NO_ITEMS = Encoded({}, {}, RawValues(Inline(None, ()), {}, {}, {}))
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -73,13 +76,16 @@ def prepare(
         bad = whole.bad_features + records.garbled
         return Prepared(whole.blocks, whole.attributes, whole.raw, whole.counts, bad)
     cache, lease = kept.cache, kept.lease
-    raw = resolve(schema, replace(request.inline, ids=lease.missing_ids), records)
-    items = Encoded({}, {}, raw)
+    inline, items = request.inline, _NO_ITEMS
+    if len(lease.missing):
+        inline = replace(inline, ids=lease.missing_ids)
+    raw = resolve(schema, inline, records)
     if len(lease.missing):
         # names that nothing reads are counted once, with the user
         items = encode(schema, replace(raw, unknown=Counter()), ITEM_SIDES)
-    pairs = replace(raw, inline=request.inline, items=cache.raw(lease, _raw(cache, items)))
-    rest = encode(schema, pairs, (*USER_SIDES, *RANK_SIDES))
+    kept_raw = cache.raw(lease, _raw(cache, items))
+    pairs = RawValues(request.inline, raw.user, raw.context, kept_raw, raw.unknown)
+    rest = encode(schema, pairs, _PAIR_SIDES)
     found = _records(kept, fetched, items)
     return Prepared(
         blocks=rest.blocks,
@@ -136,7 +142,8 @@ def _own(heads: Heads, rows: int) -> Heads:
     """Copies: a view of what ONNX Runtime gave keeps the memory of its whole session, and whoever
     remembers answered requests would keep it for every model version that ever served.
     """
-    return {name: np.array(values[:rows]) for name, values in heads.items()}
+    table = np.array([values[:rows] for values in heads.values()])
+    return dict(zip(heads, table, strict=True))
 
 
 def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -127,7 +128,7 @@ class RankInput:
     compare: tuple[int, int] | None = None  # input positions; only with `explain`
     heads: bool = True
 
-    @property
+    @cached_property
     def inline(self) -> Inline:
         return Inline(
             self.user_id,
@@ -209,7 +210,7 @@ class RankOutput:
     order: NDArray[np.intp]
     scores: NDArray[np.float64]
     valid: NDArray[np.bool_]
-    heads: Mapping[str, NDArray[np.float32]]
+    heads: Mapping[str, NDArray[np.float64]]
     treatment: Treatment
     plan: int
     degraded: Mapping[str, int]

@@ -26,12 +26,12 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Scored:
-    """N candidates: heads and scores in input order, `order` the best first.
+    """N candidates: heads (as the formula saw them) and scores in input order, `order` best first.
 
     `helped_ms`: what other threads worked on them, beside `timings_ms`.
     """
 
-    heads: Mapping[str, NDArray[np.float32]]
+    heads: Mapping[str, NDArray[np.float64]]
     scores: NDArray[np.float64]
     valid: NDArray[np.bool_]
     order: NDArray[np.intp]
@@ -78,7 +78,10 @@ def score(
         heads, helped_s = infer(model, prepared, kept, rows, stop, crew)
     with stages.timed("fuse"):
         scalars = treatment.scalars(prepared.raw.user, prepared.raw.context)
-        columns: dict[str, Floats] = {**heads, **prepared.attributes}
+        # Once for the formula and the reply: it takes a fourteenth of what each head alone does.
+        # widened once, for the formula and for the reply
+        wide = dict(zip(heads, np.array([*heads.values()], np.float64), strict=True))
+        columns: dict[str, Floats] = {**wide, **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)
         ranked = order(scores)
     reranked: Reranked | None = None
@@ -95,7 +98,7 @@ def score(
                 explaining, request, treatment, model, prepared, columns, scalars, scores
             )
     return Scored(
-        heads=heads,
+        heads=wide,
         scores=scores.values,
         valid=scores.valid,
         order=ranked if reranked is None else reranked.order,

@@ -4,13 +4,13 @@ Knows nothing of HTTP. What awaits is here; what computes is in `scored`, on a w
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from service.features.errors import StoreUnavailable
-from service.features.resolve import Inline, needs_items, needs_user
+from service.features.resolve import needs_items, needs_user
 from service.features.store import FeatureStore, Fetched
 from service.scoring.admission import Admission, Ticket
 from service.scoring.answers import in_input_order, ranked
@@ -141,13 +141,11 @@ class Scorer:
             ranking.degraded[LIGHTER_MODEL] = choice.rows
         with ranking.stages.timed("features"):
             kept = self._look_up(asked, model)
-            inline = asked.inline
-            if kept is not None:
-                inline = replace(inline, ids=kept.lease.missing_ids)
-            fetched = await self._fetch(request.scene, inline, model, finish_at)
+            ids = asked.ids if kept is None else kept.lease.missing_ids
+            fetched = await self._fetch(asked, ids, model, finish_at)
         if fetched is None:
             ranking.degraded[FEATURE_STORE] = choice.rows
-            fetched = Fetched.nothing(len(inline.ids))
+            fetched = Fetched.nothing(len(ids))
             kept = kept and replace(kept, learns=False)
         try:
             explaining = Explaining.of(asked, ranking.snapshot)
@@ -258,14 +256,16 @@ class Scorer:
         return None if cache is None else Kept(cache, cache.look_up(asked.scene, asked.ids))
 
     async def _fetch(
-        self, scene: str, inline: Inline, model: LoadedModel, finish_at: float
+        self, asked: RankInput, of: Sequence[str], model: LoadedModel, finish_at: float
     ) -> Fetched | None:
-        """Stored features; None when the store takes longer than half of the time left."""
-        nothing = Fetched.nothing(len(inline.ids))
+        """Stored features of the user and the items `of`; None when the store takes longer than
+        half of the time left.
+        """
+        scene, inline = asked.scene, asked.inline
         user_id = inline.user_id if needs_user(model.schema, inline) else None
-        ids = inline.ids if needs_items(model.schema, inline) else ()
+        ids = of if of and needs_items(model.schema, inline) else ()
         if self._store is None or (user_id is None and not ids):
-            return nothing
+            return Fetched.nothing(len(of))
         try:
             fetched = await self._store.fetch(scene, user_id, ids, (finish_at - self._clock()) / 2)
         except StoreUnavailable as err:
@@ -277,7 +277,7 @@ class Scorer:
         if not self._store_answers:
             log.info("feature store answers again", scene=scene)
         self._store_answers = True
-        return fetched if ids else Fetched(fetched.user, nothing.items)
+        return fetched if ids or not of else Fetched(fetched.user, [None] * len(of))
 
 
 @dataclass(frozen=True)

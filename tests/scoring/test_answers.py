@@ -48,7 +48,7 @@ def test_unscored_candidates_follow_the_invalid_ones_in_input_order(
     assert output.valid.tolist() == [True, False, True, False, False, False]
     np.testing.assert_array_equal(output.scores, [0.1, np.nan, 0.3, np.nan, np.nan, np.nan])
     assert len(output.heads["ctr"]) == 6
-    assert output.heads["ctr"].dtype == np.float32
+    assert output.heads["ctr"].dtype == np.float64
 
 
 def test_reasons_are_counted_and_unscored_candidates_are_not_invalid_ones(

@@ -85,6 +85,14 @@ def test_items_expire_within_the_ttl_and_not_all_at_once(clock: Clock) -> None:
     assert held(cache, ids) == []
 
 
+def test_the_ids_used_last_come_first(clock: Clock) -> None:
+    cache = made(clock)
+    for ids in (["1", "2"], ["3"], ["2"]):
+        clock.now += 1
+        keep(cache, ids)
+    assert cache.ids("feed") == ["2", "3", "1"]
+
+
 def test_only_the_changed_items_are_forgotten(clock: Clock) -> None:
     cache = made(clock)
     keep(cache, ["1", "2"])
@@ -139,7 +147,7 @@ def test_a_request_that_slept_too_long_fails_instead_of_reading_other_items(cloc
     lease = cache.look_up("feed", ["1", "2"])
     clock.now += 30
     keep(cache, ["5", "6", "7", "8"])
-    with pytest.raises(RunFailed, match="an item left the cache while its request was being rank"):
+    with pytest.raises(RunFailed, match="an item may have left the cache while its request"):
         cache.parts(lease, None, 8)
 
 

@@ -39,28 +39,24 @@ def encode_request(
     Only the blocks of `sides` are made. `user` and `context` hold one raw value a name, `items` one
     column a name. Lookups are resolved here from the maps that user and items carry.
     """
-    one = {
+    raw: dict[str, Columns] = {
         "user": {n: (v,) for n, v in user.items()},
         "context": {n: (v,) for n, v in context.items()},
+        "item": items,
     }
-    columns: dict[Side, dict[str, Column]] = {
-        "user": dict(one["user"]),
-        "context": dict(one["context"]),
-        "item": dict(items),
-        "cross": {},
-    }
-    raw: dict[str, Columns] = {**one, "item": items}
-    for side in (s for s in ("context", "cross") if s in sides):
-        wide = rows if side == "cross" else 1
+    blocks: dict[str, Array] = {}
+    for side in SIDES:
+        if side not in sides:
+            continue
+        wide = rows if side in ("item", "cross") else 1
+        found: dict[str, Column] = {}
         for feature in schema.value_features(side):
             if isinstance(feature, Lookup):
                 maps = raw[feature.source_side].get(feature.source, (None,))
                 keys = raw[feature.key_side].get(feature.key, (None,))
-                columns[side][feature.name] = look_up(feature, maps, keys, wide)
-    blocks: dict[str, Array] = {}
-    for side in (s for s in SIDES if s in sides):
-        wide = rows if side in ("item", "cross") else 1
-        blocks |= encode_side(schema, side, columns[side], wide, counts)
+                found[feature.name] = look_up(feature, maps, keys, wide)
+        given = raw.get(side, {})
+        blocks |= encode_side(schema, side, {**given, **found} if found else given, wide, counts)
     return blocks
 
 

@@ -81,14 +81,16 @@ def _fill_joined(
 def _one_row(schema: FeatureSchema, side: Side, columns: Columns, counts: Counts) -> Array:
     """The same for one row: a user has many features, and an array for each would cost most."""
     ids: list[int] = []
+    vocabularies = schema.vocabularies
     for feature in schema.id_features(side):
         column = column_of(columns, feature.name, 1)
-        vocabulary = schema.vocabularies[feature.name]
+        vocabulary = vocabularies[feature.name]
         value = None
         if column is not None:
             value = column.tolist()[0] if isinstance(column, np.ndarray) else column[0]
         if isinstance(feature, Categorical):
-            ids.append(_category(feature, vocabulary, 0, value, counts))
+            known = type(value) is str and type(vocabulary) is dict and vocabulary.get(value)
+            ids.append(known or _category(feature, vocabulary, 0, value, counts))
         else:
             found = _list(feature.name, vocabulary, feature.ids, 0, value, counts)
             ids += found
