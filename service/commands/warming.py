@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from service.scoring.prepared import Kept, fill
 ALL = "all"
 BATCH = 512
 BESIDE = 64  # items at once while requests are being ranked: 3 ms of work
+PATIENCE_S = 60.0  # of a version that waits to take over: 100,000 items beside requests
 _RECORDS = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 log = structlog.get_logger("finerank.items")
@@ -61,14 +63,15 @@ async def warm_like(
     """Give the caches of the models `fresh` the items that those of `live` hold, beside traffic.
 
     A version that takes over with an empty cache would compute every item anew in its first
-    requests, for twice the time. `store` is closed.
+    requests, for twice the time. Those used last come first; each model is given `PATIENCE_S`.
+    `store` is closed.
     """
     known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
     ids = await asyncio.to_thread(_kept, known, snapshot.scene)
     try:
         for model in map(pool.get, fresh if ids else ()):
             if model is not None:
-                await _fill(snapshot.scene, ids, model, caches, store, pace)
+                await _fill(snapshot.scene, ids, model, caches, store, pace, PATIENCE_S)
     except (OSError, StoreUnavailable, RunFailed) as err:
         log.warning("items_not_warmed", reason=str(err))
     finally:
@@ -108,18 +111,26 @@ async def _fill(
     caches: ItemCaches,
     store: FeatureStore,
     pace: Pace = UNPACED,
+    patience_s: float = math.inf,
 ) -> None:
     cache = caches.of(model)
     if cache is None:
         return
+    done, until = 0, time.monotonic() + patience_s
     fitting = iter(ids[: cache.slots])
-    while some := list(itertools.islice(fitting, BESIDE if pace.is_busy() else BATCH)):
-        kept, worked_s = Kept(cache, cache.look_up(scene, some)), 0.0
+    while time.monotonic() < until and (
+        some := list(itertools.islice(fitting, BESIDE if pace.is_busy() else BATCH))
+    ):
+        kept = Kept(cache, cache.look_up(scene, some))
         if missing := kept.lease.missing_ids:
             fetched = await store.fetch(scene, None, missing)
-            worked_s = await asyncio.to_thread(_fill_timed, model, kept, fetched)
-        await pace.rest(worked_s)
-    log.info("items_warmed", scene=scene, model=model.id, items=len(ids), bytes=cache.bytes)
+            await pace.rest(await asyncio.to_thread(_fill_timed, model, kept, fetched))
+        else:
+            await asyncio.sleep(0)
+        done += len(some)
+    log.info(
+        "items_warmed", scene=scene, model=model.id, items=done, of=len(ids), bytes=cache.bytes
+    )
 
 
 def _fill_timed(model: LoadedModel, kept: Kept, fetched: Fetched) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _RESTS = 8.0  # times the work: a ninth of a core is taken
 _LONGEST_S = 0.5
 _LOOK_S = 0.001
-_PATIENCE_S = 0.25  # for a free moment: under overload there may be none
+_PATIENCE_S = 0.1  # for a free moment: under overload there may be none
 
 
 @dataclass(frozen=True)
