@@ -21,6 +21,7 @@ from service.scoring.graphs import (
     WholeGraph,
 )
 from service.scoring.session import Session
+from training.grouped import as_groups
 from training.matrices import as_matrices
 from training.parity import largest_difference
 from training.rankers.cut import CutHeads, NotCut, cut
@@ -39,6 +40,7 @@ class Cut:
     files: Mapping[str, bytes]
     parity: Parity | None
     says: str  # 'user/item/rank', or why there are no files
+    grouped: bytes = b""  # rank.onnx with the groups of a bank together, which is to be rounded
 
 
 def export_cut(
@@ -54,29 +56,30 @@ def export_cut(
         parts = cut(heads, schema)
     except NotCut as reason:
         return Cut({}, None, str(reason))
-    files = _export(parts, schema)
+    files, grouped = _export(parts, schema)
     user, item, rank = (Session(files[name], label=name) for name in CUT_FILES)
     graphs = CutGraphs(user, item, rank, schema, heads.heads)
     parity = _measure(graphs, whole, schema, inputs)
     worst = max(parity.max_abs_difference.values())
     if not worst <= TOLERANCE:
         return Cut({}, parity, f"not cut: heads would differ by {worst:.2g} from model.onnx")
-    return Cut(files, parity, CUT)
+    return Cut(files, parity, CUT, grouped)
 
 
-def _export(parts: CutHeads, schema: FeatureSchema) -> dict[str, bytes]:
+def _export(parts: CutHeads, schema: FeatureSchema) -> tuple[dict[str, bytes], bytes]:
     part = ("float32", parts.width)
     encoded = {name: (dtype, width) for name, (_, dtype, width) in schema.inputs.items()}
     user = {name: encoded[name] for name in parts.user.inputs}
     item = {name: encoded[name] for name in parts.item.inputs}
     rank = {USER_PART: part, ITEM_PART: part} | {n: encoded[n] for n in parts.rank.inputs}
+    pairs = to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART])
     models = {
         USER_FILE: to_onnx(parts.user, user, [USER_PART]),
         ITEM_FILE: to_onnx(parts.item, item, [ITEM_PART]),
-        RANK_FILE: to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART]),
+        RANK_FILE: as_matrices(pairs, one_row=[USER_PART]),
     }
-    models[RANK_FILE] = as_matrices(models[RANK_FILE], one_row=[USER_PART])
-    return {name: model.SerializeToString() for name, model in models.items()}
+    files = {name: model.SerializeToString() for name, model in models.items()}
+    return files, as_groups(pairs, one_row=[USER_PART]).SerializeToString()
 
 
 def _measure(

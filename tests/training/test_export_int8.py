@@ -85,7 +85,7 @@ def test_graph_without_large_products_is_refused(heads, judged):
     small = made()
     graph = export_graph(small, SCHEMA, judged.inputs)
     int8 = export_int8(graph, small.heads, SCHEMA, judged)
-    assert int8.variant.refused == "no product has a weight of 32 x 32 or more"
+    assert int8.variant.refused == "no product has a weight of 1024 numbers or more"
     assert not int8.content
 
 
@@ -104,3 +104,17 @@ def test_golden_heads_are_those_of_the_variant(graph, heads, judged, tmp_path):
         assert set(golden.files) == {"head:ctr", "head:cvr", "head:ctcvr"}
         exact = run_heads(heads, few)["ctr"]
         assert 0 < np.abs(golden["head:ctr"] - exact).max() < 0.05
+
+
+def test_groups_that_cost_too_much_are_rounded_one_by_one(graph, heads, judged):
+    spoilt = onnx.load_model_from_string(graph.cut.grouped)
+    for tensor in spoilt.graph.initializer:
+        if len(tensor.dims) >= 2:
+            values = onnx.numpy_helper.to_array(tensor)[::-1].copy()
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    wrong = replace(graph, cut=replace(graph.cut, grouped=spoilt.SerializeToString()))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    limits = Limits(1.0, 0.5)
+    found, expected = (export_int8(g, heads.heads, SCHEMA, judged, limits) for g in (wrong, none))
+    assert not found.variant.refused
+    assert found.content == expected.content

@@ -1,6 +1,8 @@
 """as_matrices: the same values without batched products, transposes and copies."""
 
+import json
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import onnx
@@ -32,6 +34,15 @@ TRUNKS = [
 ]
 
 
+@cache
+def exported(trunk: str) -> onnx.ModelProto:
+    """The graph of a small ranker; `trunk` as JSON."""
+    found = json.loads(trunk)
+    heads = made(found, linear=found["kind"] != "stem")  # stem refuses a linear term
+    blocks = {name: (dtype, width) for name, (_, dtype, width) in SCHEMA.inputs.items()}
+    return to_onnx(heads, blocks, list(heads.heads))
+
+
 def operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
@@ -45,9 +56,7 @@ def both(model: onnx.ModelProto, inputs, **options):
 
 @pytest.mark.parametrize("trunk", TRUNKS, ids=lambda t: "-".join(map(str, t.values())))
 def test_every_trunk_gives_the_same_heads(trunk):
-    heads = made(trunk, linear=trunk["kind"] != "stem")  # stem refuses a linear term
-    blocks = {name: (dtype, width) for name, (_, dtype, width) in SCHEMA.inputs.items()}
-    model = to_onnx(heads, blocks, list(heads.heads))
+    model = exported(json.dumps(trunk))
     inputs = {name: block.numpy() for name, block in rows().items()}
     rewritten, expected, found = both(model, inputs)
     assert rewritten is not model

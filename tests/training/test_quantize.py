@@ -4,12 +4,14 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
 from torch import nn
 
 from service.scoring.session import Session
+from training.grouped import as_groups
 from training.matrices import as_matrices
 from training.quantize import quantize
 from training.to_onnx import to_onnx
@@ -83,3 +85,64 @@ def test_rows_have_the_same_bits_in_any_company(rounded, rows):
     together = run(rounded, rows)
     for first, last in [(0, 1), (3, 5), (7, 24), (100, 257)]:
         np.testing.assert_array_equal(run(rounded, rows[first:last]), together[first:last])
+
+
+class Bank(nn.Module):
+    """Two experts of two layers, mixed by a gate; `plain` reads what an expert gives as it is."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.first = nn.Parameter(torch.randn(2, 40, 64) / 6)
+        self.second = nn.Parameter(torch.randn(2, 64, 48) / 8)
+        self.out = nn.Linear(48, 1)
+
+    def forward(self, *inputs):
+        (x,) = inputs
+        hidden = torch.relu((x.unflatten(1, (2, 40)).transpose(0, 1) @ self.first).transpose(0, 1))
+        made = (hidden.transpose(0, 1) @ self.second).transpose(0, 1)
+        weights = torch.softmax(x[:, :2], dim=1).unsqueeze(1)
+        mixed = (weights.unsqueeze(-1) * torch.relu(made).unsqueeze(1)).sum(dim=2)
+        plain = torch.tanh(made).flatten(1).sum(dim=1)
+        return torch.sigmoid(self.out(mixed.squeeze(1))).squeeze(1), torch.sigmoid(plain / 9)
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return as_groups(to_onnx(Bank(), {"x": ("float32", 80)}, ["p", "plain"]))
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return np.random.default_rng(1).normal(size=(400, 80)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rounded_bank(bank, pairs):
+    return quantize(bank, lambda probe: [Session(probe).run({"x": pairs})])
+
+
+def test_products_of_groups_and_mixtures_take_and_give_8_bits(rounded_bank, tmp_path):
+    onnx.checker.check_model(rounded_bank, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    options.log_severity_level = 3
+    content = rounded_bank.SerializeToString()
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    run_as = Counter(node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node)
+    assert run_as["QLinearConv"] == 2
+    assert run_as["Conv"] == run_as["Transpose"] == 0
+    assert run_as["QLinearMatMul"] + run_as["MatMulIntegerToFloat"] == 1
+
+
+def test_groups_stay_near_the_exact_ones_and_have_the_same_bits_in_any_company(
+    bank, rounded_bank, pairs
+):
+    exact, session = (Session(m.SerializeToString()) for m in (bank, rounded_bank))
+    expected, together = exact.run({"x": pairs}), session.run({"x": pairs})
+    for head, values in together.items():
+        assert 0 < np.abs(values - expected[head]).max() < 0.02
+    for first, last in [(0, 1), (3, 5), (7, 24), (100, 257)]:
+        alone = session.run({"x": pairs[first:last]})
+        for head, values in together.items():
+            np.testing.assert_array_equal(alone[head], values[first:last])
