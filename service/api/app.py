@@ -29,8 +29,9 @@ from service.api.shadowing import Shadowing
 from service.api.v2_routes import v2_routes
 from service.errors import BodyTooLarge
 from service.experiment.guardrails import Guard
-from service.experiment.loader import PlanLoader, Rehearse
+from service.experiment.loader import PlanLoader
 from service.experiment.served import Served
+from service.experiment.staging import Rehearse
 from service.metrics import NO_SCENE, Metrics
 from service.scoring.pool import ModelPool
 from service.scoring.rehearsal import RecentRequests

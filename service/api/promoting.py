@@ -15,8 +15,9 @@ from service.errors import AliasMoved, Fault, ModelRefused, StoreDown, UnknownMo
 from service.experiment.aliases import DEMOTE, PROMOTE
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.errors import PlanInvalid, StaleAlias
-from service.experiment.loader import PlanLoader, Rehearse
+from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
+from service.experiment.staging import Rehearse
 from service.experiment.walk import model_refs
 from service.scoring.pool import ModelPool
 

@@ -19,7 +19,8 @@ from service.commands.demo import Seeder
 from service.commands.first_run import run_first
 from service.commands.remembering import item_listener, remember
 from service.commands.reranking import rerank_by_plan
-from service.commands.warming import warm_items, warm_like
+from service.commands.taking_over import TakingOver
+from service.commands.warming import warm_items
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
@@ -28,7 +29,6 @@ from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader
 from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
-from service.experiment.variants import one_model_each
 from service.features.errors import StoreUnavailable
 from service.features.item_updates import follow_changes
 from service.features.store import FeatureStore
@@ -100,13 +100,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         pool.retain(loader.models_in_use())
 
     async def rehearse(snapshot: Snapshot) -> None:
-        live = loader.models_in_use()
-        if not (fresh := snapshot.models - live):
-            return
-        patient = _feature_store(url, _PATIENCE_S)
-        with pool.holding(fresh):
-            await warm_like(snapshot, fresh, live, pool, items, patient, pace)
-            await rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
+        await take_over(snapshot)
 
     loader = PlanLoader(
         redis,
@@ -118,7 +112,14 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         rehearse=rehearse,
         key=_plan_key(settings),
     )
-    rehearsal = Rehearsal(pool, scorer, recent, loader.snapshot, pace)
+    take_over = TakingOver(
+        loader.models_in_use,
+        pool,
+        items,
+        lambda: _feature_store(url, _PATIENCE_S),
+        Rehearsal(pool, scorer, recent, loader.snapshot, pace),
+        pace,
+    )
     guard = Guard()
     watcher = Watcher(Publisher(loader, pool.ensure), guard, metrics, settings.replica)
     parts = Parts(
@@ -130,7 +131,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         max_candidates=settings.max_candidates,
         max_body_bytes=settings.max_body_bytes,
         recent=recent,
-        rehearse=rehearse,
+        rehearse=take_over,
         guard=guard,
         shadowing=Shadowing(Aside(pool, workers, features, items), metrics),
         remembering=remembering,

@@ -1,44 +1,60 @@
-"""Load models while the loader goes on: a new formula must not wait for a package to be proved.
+"""Get snapshots ready while the loader goes on: no plan waits for the model of another.
 
-Asked for models, it starts to prepare them; asked again, it says whether they are ready.
+Asked for a snapshot, it starts to load and rehearse; asked again, it says whether that is done.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
 
-SOON_S = 0.05  # models that are loaded already take no longer
+SOON_S = 0.05  # what is loaded and rehearsed already takes no longer
 
-Prepare = Callable[[frozenset[str]], Awaitable[None]]  # load models "name/version", or raise
+
+class Coming(Protocol):
+    """A snapshot that is not live yet."""
+
+    @property
+    def scene(self) -> str: ...
+    @property
+    def models(self) -> frozenset[str]: ...
+
+
+S = TypeVar("S", bound=Coming)
 
 
 class NotYet(Exception):
-    """The models of a snapshot are being prepared; the loader will be woken."""
+    """A snapshot is being made ready; the loader will be woken."""
 
 
-class Ahead:
-    """Prepares sets of models; `done` is called when one is ready, or refused."""
+class Ahead(Generic[S]):
+    """Gets snapshots ready; `done` is called when one is, or is refused.
 
-    def __init__(self, prepare: Prepare, done: Callable[[], None]) -> None:
+    `prepare` loads and rehearses, or raises. It is called once for a scene and a set of models,
+    with the first snapshot that needs them.
+    """
+
+    def __init__(self, prepare: Callable[[S], Awaitable[None]], done: Callable[[], None]) -> None:
         self._prepare, self._done = prepare, done
-        self._tasks: dict[frozenset[str], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, frozenset[str]], asyncio.Task[None]] = {}
 
-    async def ready(self, models: frozenset[str], patience_s: float | None = SOON_S) -> None:
-        """Return once the models are prepared.
+    async def ready(self, snapshot: S, patience_s: float | None = SOON_S) -> None:
+        """Return once the snapshot is ready.
 
         Raises:
             NotYet: that takes longer than `patience_s`, and goes on.
             Exception: whatever `prepare` raised; the next call tries again.
         """
-        task = self._tasks.get(models)
+        key = snapshot.scene, snapshot.models
+        task = self._tasks.get(key)
         if task is None:
-            task = asyncio.create_task(self._run(models))
-            self._tasks[models] = task
+            task = asyncio.create_task(self._run(snapshot))
+            self._tasks[key] = task
         await asyncio.wait({task}, timeout=patience_s)
         if not task.done():
             task.add_done_callback(lambda _: self._done())
             raise NotYet
-        del self._tasks[models]
+        del self._tasks[key]
         await task
 
     async def close(self) -> None:
@@ -50,5 +66,5 @@ class Ahead:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def _run(self, models: frozenset[str]) -> None:
-        await self._prepare(models)
+    async def _run(self, snapshot: S) -> None:
+        await self._prepare(snapshot)

@@ -9,21 +9,20 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from service.contract.repository import Repository
-from service.experiment.accepted import Accepted, NotServed, plan_of
-from service.experiment.ahead import SOON_S, Ahead, NotYet, Prepare
+from service.experiment.accepted import Accepted, NotServed
+from service.experiment.ahead import SOON_S, NotYet
 from service.experiment.aliases import Aliases, AliasStore
 from service.experiment.aliases import pinned as pinned_aliases
 from service.experiment.compiling import Compiling
 from service.experiment.connection import UNAVAILABLE, Client
 from service.experiment.document import Plan
-from service.experiment.errors import ExperimentError
 from service.experiment.moves import Move, follow, groups, moved, refused_by_others
 from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.refusals import Refusals, sentence
@@ -32,11 +31,11 @@ from service.experiment.saved import Saved, SavedPlans
 from service.experiment.shelf import Shelf
 from service.experiment.signing import PlanKey
 from service.experiment.snapshot import Snapshot
+from service.experiment.staging import Prepare, Rehearse, Staged, Staging
 from service.experiment.store import PlanStore, plan_digest
 from service.experiment.wake import POLL_S, is_cancelled, listen
 from service.experiment.walk import model_refs
 
-Rehearse = Callable[[Snapshot], Awaitable[None]]
 OnChange = Callable[[Snapshot], None]
 
 
@@ -73,7 +72,7 @@ class PlanLoader:
         self.shelf = Shelf(redis, key)
         self.compiling = Compiling()
         self._redis, self._reader = redis, PackageReader(repository)
-        self._rehearse, self._on_change = rehearse, on_change
+        self._on_change = on_change
         self._saved = SavedPlans(state_dir / "plans")
         self._reporter = Reporter(self.store, replica)
         self._snapshots: Mapping[str, Snapshot] = {}
@@ -81,8 +80,17 @@ class PlanLoader:
         self._refusals = Refusals()
         self._problems: dict[str, str] = {}
         self._wake = asyncio.Event()
-        self._ahead = Ahead(prepare, self._wake.set)
-        self._patience_s: float | None = SOON_S
+        self._staging = Staging(
+            self.store,
+            self.shelf,
+            self.aliases,
+            self._reader,
+            self.compiling,
+            key,
+            prepare,
+            rehearse,
+            self._wake.set,
+        )
         self._turn = asyncio.Lock()
         self._log = structlog.get_logger("finerank.plans")
 
@@ -114,13 +122,13 @@ class PlanLoader:
 
     async def start(self) -> None:
         """Load every scene once, from the store or else from disk; a bad plan is only a problem."""
-        self._patience_s = None  # nothing is served yet that could wait for it
+        self._staging.patience_s = None  # nothing is served yet that could wait for it
         await self._look()
         async with self._turn:
             for scene in await asyncio.to_thread(self._saved.scenes):
                 if scene not in self._snapshots:
                     await self._load_saved(scene)
-        self._patience_s = SOON_S
+        self._staging.patience_s = SOON_S
 
     async def run(self) -> None:
         """Follow the store until cancelled; survives everything else."""
@@ -138,7 +146,7 @@ class PlanLoader:
 
     async def close(self) -> None:
         """Take this replica out of the store's lists, if the store answers."""
-        await self._ahead.close()
+        await self._staging.close()
         await self._reporter.leave()
 
     async def refresh(self) -> None:
@@ -211,63 +219,37 @@ class PlanLoader:
                 await self._accept(*found, confirmed=True)
 
     async def _load(self, scene: str, version: int) -> None:
+        before = self._accepted.get(scene)
         try:
             staged = await self._stage(scene, version)
         except NotYet:
-            return
+            if before is None:
+                return
+            staged = await self._staging.stage_as_before(scene, version, before)
         except NotServed as refused:
             self._refusals.add(scene, version, refused.aliases, refused.why)
             return
         if staged is not None:
             await self._accept(*staged, confirmed=True)
 
-    async def _stage(self, scene: str, version: int) -> tuple[Snapshot, Saved] | None:
-        """What would be live: compiled, loaded and rehearsed; None: it is live already.
-
-        Raises:
-            NotServed: it cannot go live.
-            NotYet: its models are being loaded.
-        """
-        try:
-            stored = await self.store.get(scene, version)
-            pinned = await self.shelf.pinned(stored.plan)
-            plan = plan_of(scene, stored, self.key, pinned)
-        except ExperimentError as err:
-            raise NotServed({}, err) from err
-        refs = model_refs(plan)
-        aliases = await self.aliases.read({ref.name for ref in refs})
-        named = pinned_aliases(refs, aliases)
+    async def _stage(self, scene: str, version: int) -> Staged | None:
+        """What would be live; None: it is live already. See `Staging.stage`."""
         before = self._accepted.get(scene)
-        if before is not None and before.is_of(version, plan_digest(stored.plan), named):
+        staged = await self._staging.stage(scene, version, before)
+        if staged is None and before is not None:
             self._accepted[scene] = replace(before, confirmed=True)
             self._clear(scene)
-            return None
-        try:
-            snapshot = await self._compile(plan, version, aliases)
-        except NotYet:
-            raise
-        except Exception as err:
-            raise NotServed(named, err) from err
-        return snapshot, Saved(stored, aliases, pinned)
+        return staged
 
     async def _load_saved(self, scene: str) -> None:
         try:
             saved = await asyncio.to_thread(self._saved.read, scene)
-            plan = plan_of(scene, saved.stored, self.key, saved.libraries)
-            snapshot = await self._compile(plan, saved.stored.version, saved.aliases)
+            staged = await self._staging.stage_saved(scene, saved)
         except Exception as err:
             self._problems[scene] = f"the saved plan is refused: {sentence(err)}"
             self._refusals.log(scene, None, err)
             return
-        await self._accept(snapshot, saved, confirmed=False)
-
-    async def _compile(self, plan: Plan, version: int, aliases: Aliases) -> Snapshot:
-        models = ResolvedModels(self._reader, aliases)
-        snapshot = (await self.compiling.check(plan, models)).as_version(version)
-        await self._ahead.ready(snapshot.models, self._patience_s)
-        if self._rehearse is not None:
-            await self._rehearse(snapshot)
-        return snapshot
+        await self._accept(*staged, confirmed=False)
 
     async def _accept(self, snapshot: Snapshot, saved: Saved, *, confirmed: bool) -> None:
         scene, digest = snapshot.scene, plan_digest(saved.stored.plan)

@@ -1,13 +1,21 @@
 """Models are prepared beside the loader: it is told when to look again, and why one is refused."""
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
 from service.contract.errors import PackageError
 from service.experiment.ahead import Ahead, NotYet
 
-MODELS = frozenset(["toy/2"])
+
+@dataclass(frozen=True)
+class Coming:
+    scene: str = "feed"
+    models: frozenset[str] = frozenset(["toy/2"])
+
+
+NEXT = Coming()
 
 
 class Slow:
@@ -16,17 +24,17 @@ class Slow:
     def __init__(self) -> None:
         self.let_go, self.broken, self.calls = asyncio.Event(), False, 0
 
-    async def __call__(self, ids: frozenset[str]) -> None:
+    async def __call__(self, coming: Coming) -> None:
         self.calls += 1
         await self.let_go.wait()
         if self.broken:
-            raise PackageError(f"{min(ids)}: truncated")
+            raise PackageError(f"{min(coming.models)}: truncated")
 
 
 async def test_models_that_are_ready_soon_are_waited_for():
     slow = Slow()
     slow.let_go.set()
-    await Ahead(slow, lambda: None).ready(MODELS)
+    await Ahead(slow, lambda: None).ready(NEXT)
     assert slow.calls == 1
 
 
@@ -35,11 +43,20 @@ async def test_others_are_prepared_once_and_announced():
     ahead = Ahead(slow, announced.set)
     for _ in range(3):
         with pytest.raises(NotYet):
-            await ahead.ready(MODELS, patience_s=0)
+            await ahead.ready(NEXT, patience_s=0)
     slow.let_go.set()
     await announced.wait()
-    await ahead.ready(MODELS)
+    await ahead.ready(NEXT)
     assert slow.calls == 1
+
+
+async def test_each_scene_is_made_ready_for_itself():
+    slow = Slow()
+    slow.let_go.set()
+    ahead = Ahead(slow, lambda: None)
+    await ahead.ready(NEXT)
+    await ahead.ready(Coming(scene="search"))
+    assert slow.calls == 2
 
 
 async def test_refusal_reaches_the_next_who_asks_and_is_tried_again_after():
@@ -47,13 +64,13 @@ async def test_refusal_reaches_the_next_who_asks_and_is_tried_again_after():
     slow.broken = True
     ahead = Ahead(slow, announced.set)
     with pytest.raises(NotYet):
-        await ahead.ready(MODELS, patience_s=0)
+        await ahead.ready(NEXT, patience_s=0)
     slow.let_go.set()
     await announced.wait()
     with pytest.raises(PackageError, match="toy/2: truncated"):
-        await ahead.ready(MODELS)
+        await ahead.ready(NEXT)
     slow.broken = False
-    await ahead.ready(MODELS)
+    await ahead.ready(NEXT)
     assert slow.calls == 2
 
 
@@ -61,6 +78,6 @@ async def test_closing_leaves_what_is_in_progress():
     slow = Slow()
     ahead = Ahead(slow, lambda: None)
     with pytest.raises(NotYet):
-        await ahead.ready(MODELS, patience_s=0)
+        await ahead.ready(NEXT, patience_s=0)
     await ahead.close()
     assert len(asyncio.all_tasks()) == 1

@@ -310,6 +310,34 @@ async def test_a_moved_alias_is_followed(store: PlanStore, redis: Client, tmp_pa
         assert live.version == 1
 
 
+@pytest.mark.parametrize("stage", ["prepare", "rehearse"])
+async def test_no_plan_waits_for_the_model_that_an_alias_moved_to(
+    stage: str, store: PlanStore, redis: Client, tmp_path: Path
+):
+    waiting, warm = Waiting(), asyncio.Event()
+
+    async def prepare(ids: frozenset[str]) -> None:
+        if "toy/2" in ids:
+            await warm.wait()
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        await prepare(snapshot.models)
+
+    steps = {"prepare": prepare} if stage == "prepare" else {"rehearse": rehearse}
+    plans = loader(redis, tmp_path, on_change=waiting, **steps)
+    async with running(plans):
+        publish_package(tmp_path / "models")
+        await plans.aliases.move("toy", "champion", 2, expected=1)
+        await plans.refresh()
+        await store.publish("feed", plan(("deadline_ms", 77)), expected=1)
+        live = await waiting.until(lambda s: s.version == 2)
+        assert (live.deadline_ms, live.models) == (77, {"toy/1"})
+        assert plans.problems() == {}
+        warm.set()
+        live = await waiting.until(lambda s: s.models == {"toy/2"})
+        assert (live.version, live.deadline_ms) == (2, 77)
+
+
 async def test_an_alias_moved_to_a_missing_version_changes_nothing_until_it_is_there(
     store: PlanStore, redis: Client, tmp_path: Path
 ):
