@@ -82,10 +82,10 @@ def test_a_model_that_fails_gives_no_scores_rather_than_zeros(scene: Scene) -> N
     # one of two algorithms fails for a chunk: the formula runs with zeros, 100 items sink to 0
     scene.publish("1 + ctr", model="fails@champion")
     assert scene.rank(600)["degraded"] == []
-    reply = scene.rank(601)
-    assert reply["ids"] == [f"i{14 + n}" for n in range(601)]
-    assert reply["scores"] == [None] * 601
-    assert reply["degraded_detail"] == {"model_failed": 601}
+    reply = scene.rank(1_300)  # more than 600 in each of two pieces
+    assert reply["ids"] == [f"i{14 + n}" for n in range(1_300)]
+    assert reply["scores"] == [None] * 1_300
+    assert reply["degraded_detail"] == {"model_failed": 1_300}
 
 
 def test_a_bracket_that_is_never_closed_is_refused_where_it_stands(scene: Scene) -> None:
