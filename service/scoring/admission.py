@@ -34,7 +34,10 @@ class Overloaded(Exception):
 
 
 class Ticket:
-    """One accepted request, and the work it brings. Used on the event loop, `started` excepted."""
+    """One accepted request, and the work it brings.
+
+    Used on the event loop; `started` and `threads` on worker threads.
+    """
 
     def __init__(
         self, admission: "Admission", arrived_at: float, finish_at: float, work_s: float
@@ -46,6 +49,7 @@ class Ticket:
         self.expected_at = 0.0  # when it was let in, the instant at which its work should end
         self.started_at: float | None = None
         self.ended_at: float | None = None
+        self.threads = 1  # that work on it at once
         self._holds = 1
 
     def expect(self, work_s: float, finish_at: float) -> None:
@@ -179,7 +183,7 @@ class Admission:
     def backlog_s(self) -> float:
         """Seconds of accepted work, per thread."""
         now = self.clock()
-        return sum(_healthy_remaining_s(t, now) for t in self._tickets) / self._threads
+        return sum(t.threads * _healthy_remaining_s(t, now) for t in self._tickets) / self._threads
 
     @property
     def offered(self) -> float:
@@ -240,8 +244,9 @@ class Admission:
         if self._is_alone(ticket):
             return 0.0
         others = [t for t in self._tickets if t is not ticket and t.ended_at is None]
-        running = [remaining_s(t, now) for t in others if t.started_at is not None]
-        free_in = [0.0] * (self._threads - len(running)) + running
+        running = [t for t in others if t.started_at is not None]
+        busy = [left for t in running for left in [remaining_s(t, now)] * t.threads]
+        free_in = [0.0] * (self._threads - len(busy)) + busy
         heapq.heapify(free_in)
         # The most urgent goes first, so later deadlines are not ahead.
         waiting = (t for t in others if t.started_at is None and t.finish_at <= finish_at)
@@ -254,7 +259,7 @@ class Admission:
         left = _healthy_remaining_s(ticket, now)
         if ticket.started_at is None:
             return left
-        return max(left, now - ticket.started_at - ticket.work_s)
+        return max(left, now - ticket.started_at - ticket.work_s / ticket.threads)
 
     def _is_alone(self, ticket: Ticket | None) -> bool:
         """Whether no other request is in progress; then there is nothing to add up."""
@@ -263,12 +268,12 @@ class Admission:
     def _stands_still(self, now: float) -> bool:
         """Whether every thread is far beyond what its work should have taken."""
         running = [
-            (now - t.started_at, t.work_s)
+            (now - t.started_at, t)
             for t in self._tickets
             if t.started_at is not None and t.ended_at is None
         ]
-        return len(running) >= self._threads and all(
-            _stood_still(elapsed, work_s) for elapsed, work_s in running
+        return sum(t.threads for _, t in running) >= self._threads and all(
+            _stood_still(elapsed, t.work_s) for elapsed, t in running
         )
 
 
@@ -277,9 +282,9 @@ def _stood_still(elapsed_s: float, work_s: float) -> bool:
 
 
 def _healthy_remaining_s(ticket: Ticket, now: float) -> float:
-    """What is left of a ticket's work if nothing is wrong."""
+    """What is left of a ticket's work if nothing is wrong, for each of the threads it has."""
     if ticket.ended_at is not None:
         return 0.0
     if ticket.started_at is not None:
-        return max(ticket.work_s - (now - ticket.started_at), 0.0)
+        return max(ticket.work_s / ticket.threads - (now - ticket.started_at), 0.0)
     return ticket.work_s if now < ticket.finish_at else 0.0

@@ -4,6 +4,7 @@ At half of capacity most requests find a thread idle: halved, their inference ta
 A request that finds none runs whole, since pieces cost about 4 % more in all.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,13 +24,13 @@ class Crew(Protocol):
         """Threads that have nothing to do now."""
 
     def share(self, tasks: Sequence[Callable[[], None]]) -> float:
-        """Do all of `tasks`, with idle threads' help; seconds that these worked."""
+        """Do all of `tasks`, with idle threads' help; seconds that they took together."""
 
 
 def in_pieces(
     rows: int, run: Callable[[slice], Heads], crew: Crew | None = None
 ) -> tuple[Heads, float]:
-    """Heads of `rows` rows, and the seconds that other threads of `crew` worked on them.
+    """Heads of `rows` rows, and the seconds by which threads of `crew` worked longer than it took.
 
     `run` gives the heads of some rows; the last piece's slice is open at its end. Whatever it
     raises for one of the pieces is raised.
@@ -48,7 +49,9 @@ def in_pieces(
 
         return work
 
-    helped_s = crew.share([task(at) for at in range(len(pieces))])
+    began = time.perf_counter()
+    worked_s = crew.share([task(at) for at in range(len(pieces))])
+    helped_s = worked_s - (time.perf_counter() - began)
     return {name: np.concatenate([heads[name] for heads in found]) for name in found[0]}, helped_s
 
 

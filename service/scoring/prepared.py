@@ -110,7 +110,8 @@ def infer(
 ) -> tuple[Heads, float]:
     """Heads of the N candidates; what the cache did not have is kept now.
 
-    Idle threads of `crew` help; the seconds that they worked come with the heads.
+    Idle threads of `crew` help: with the heads come the seconds by which they all worked longer
+    than it took.
 
     Raises:
         RunFailed, RunStopped: see Session.run.

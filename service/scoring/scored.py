@@ -28,7 +28,7 @@ Floats = NDArray[np.floating[Any]]
 class Scored:
     """N candidates: heads (as the formula saw them) and scores in input order, `order` best first.
 
-    `helped_ms`: what other threads worked on them, beside `timings_ms`.
+    `helped_ms`: by how much threads worked longer on the inference than it took.
     """
 
     heads: Mapping[str, NDArray[np.float64]]
@@ -78,8 +78,7 @@ def score(
         heads, helped_s = infer(model, prepared, kept, rows, stop, crew)
     with stages.timed("fuse"):
         scalars = treatment.scalars(prepared.raw.user, prepared.raw.context)
-        # Once for the formula and the reply: it takes a fourteenth of what each head alone does.
-        # widened once, for the formula and for the reply
+        # once, for the formula and for the reply: head by head takes fourteen times as long
         wide = dict(zip(heads, np.array([*heads.values()], np.float64), strict=True))
         columns: dict[str, Floats] = {**wide, **prepared.attributes}
         scores = treatment.formula(columns, scalars, rows=rows)

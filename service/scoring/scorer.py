@@ -158,7 +158,7 @@ class Scorer:
             log.error("model run failed", model=model.id, scene=request.scene, error=str(err))
             return ranking.unscored(MODEL_FAILED)
         timings_ms = {**ranking.stages.ms, **scored.timings_ms}
-        # A cost is what threads are busy with, however many of them.
+        # A cost is what threads work in all, however many of them.
         busy_ms = {**timings_ms, "infer": timings_ms["infer"] + scored.helped_ms}
         self.costs.observe(model.id, choice.rows, busy_ms)
         return ranked(
@@ -226,7 +226,7 @@ class Scorer:
                 infer_by,
                 explaining,
                 self._reranker,
-                self._workers,
+                turn,
             )
             return scored, self._clock()
 
@@ -236,7 +236,9 @@ class Scorer:
 
         if now >= finish_at:
             raise Late
-        turn = _Turn(ticket, lambda seconds: self._learn_late(model.id, rows, stop, seconds))
+        turn = _Turn(
+            ticket, self._workers, lambda seconds: self._learn_late(model.id, rows, stop, seconds)
+        )
         ticket.hand_over()
         scored, done_at = await self._workers.run(
             work, timeout_s=finish_at - now, stop=stopped, turn=turn
@@ -282,10 +284,24 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Turn:
-    """A ticket at the workers. `learn` is told how long work took that began."""
+    """A ticket at the workers, who may share its work. `learn` is told how long work took that
+    began.
+    """
 
     ticket: Ticket
+    workers: Workers
     learn: Callable[[float], None]
+
+    @property
+    def idle(self) -> int:
+        return self.workers.idle
+
+    def share(self, tasks: Sequence[Callable[[], None]]) -> float:
+        self.ticket.threads = len(tasks)
+        try:
+            return self.workers.share(tasks)
+        finally:
+            self.ticket.threads = 1
 
     def started(self) -> None:
         self.ticket.started()

@@ -29,7 +29,7 @@ _ROWS_STEP = 8
 
 
 class Stop:
-    """Asks one run to end early, from any thread; at its next node it raises RunStopped."""
+    """Asks the runs it is given to end early, from any thread: RunStopped, at the next node."""
 
     def __init__(self) -> None:
         self._options = _runtime().RunOptions()

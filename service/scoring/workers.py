@@ -98,8 +98,8 @@ class Workers:
     def share(self, tasks: Sequence[Callable[[], None]]) -> float:
         """Do all of these on this scoring thread and on those that are idle now.
 
-        Ends when all are done. Gives the seconds that other threads worked on them, and raises what
-        the first that failed raised; what had not begun then is left undone.
+        Ends when all are done. Gives the seconds that they took together, and raises what the first
+        that failed raised; what had not begun then is left undone.
         """
         shared = _Shared(tasks)
         with self._changed:
@@ -171,7 +171,7 @@ class Workers:
             if job is not None:
                 job.do()
             elif shared is not None:
-                shared.do(helps=True)
+                shared.do()
             elif aside is not None:
                 self._do_aside(aside)
 
@@ -187,16 +187,16 @@ class Workers:
 class _Shared:
     """Tasks of one request that several threads do."""
 
-    __slots__ = ("_all_done", "_error", "_helped_s", "_left", "_lock", "_tasks")
+    __slots__ = ("_all_done", "_error", "_left", "_lock", "_tasks", "_worked_s")
 
     def __init__(self, tasks: Sequence[Callable[[], None]]) -> None:
         self._tasks = deque(tasks)
         self._left = len(tasks)
         self._lock, self._all_done = threading.Lock(), threading.Event()
         self._error: BaseException | None = None
-        self._helped_s = 0.0
+        self._worked_s = 0.0
 
-    def do(self, *, helps: bool = False) -> None:
+    def do(self) -> None:
         """Tasks that nobody has begun, one after the other: none, if a helper comes too late."""
         while True:
             try:
@@ -204,16 +204,19 @@ class _Shared:
             except IndexError:
                 return
             began = time.perf_counter()
+            error: BaseException | None = None
             try:
                 if self._error is None:
                     task()
             except BaseException as err:
-                self._error = err
+                error = err
             with self._lock:
-                self._helped_s += time.perf_counter() - began if helps else 0.0
+                self._error = self._error or error
+                self._worked_s += time.perf_counter() - began
                 self._left -= 1
                 if not self._left:
                     self._all_done.set()
+            del error  # see wait
 
     def wait(self) -> float:
         self._all_done.wait()
@@ -223,7 +226,7 @@ class _Shared:
                 raise error
         finally:
             del error  # it refers to this frame, and so to all that the tasks hold
-        return self._helped_s
+        return self._worked_s
 
 
 class _Job:

@@ -277,3 +277,16 @@ def test_a_stall_that_is_over_refuses_nobody(admission: Admission, clock: Clock)
         end(stalled)
     for _ in range(3):
         admission.enter(0.040)
+
+
+def test_a_request_that_two_threads_do_keeps_both_for_half_the_time(clock: Clock) -> None:
+    admission = Admission(2, clock, reserve_s=0.002)
+    admission.saw(500, 0.010)
+    alone = run(admission.enter(0.040))
+    waiting = admission.enter(0.040)
+    assert admission.wait_s(waiting) == 0.0
+    alone.threads = 2
+    assert admission.wait_s(waiting) == pytest.approx(0.005)
+    assert admission.backlog_s() == pytest.approx(0.010)  # 10 ms each, on two threads
+    clock.now += 0.004
+    assert admission.wait_s(waiting) == pytest.approx(0.001)

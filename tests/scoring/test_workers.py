@@ -230,15 +230,14 @@ async def test_idle_threads_take_a_share(three: Workers) -> None:
         names.add(threading.current_thread().name)
 
     await all_idle(three)
-    helped_s = await three.run(lambda: three.share([task] * 3), timeout_s=20, stop=never)
+    assert await three.run(lambda: three.share([task] * 3), timeout_s=20, stop=never) > 0
     assert len(names) == 3
-    assert helped_s > 0
 
 
 async def test_one_thread_alone_does_all_that_is_shared(workers: Workers) -> None:
     done: list[int] = []
     tasks = [lambda n=n: done.append(n) for n in range(5)]
-    assert await workers.run(lambda: workers.share(tasks), timeout_s=10, stop=never) == 0.0
+    await workers.run(lambda: workers.share(tasks), timeout_s=10, stop=never)
     assert done == [0, 1, 2, 3, 4]
 
 
@@ -257,6 +256,23 @@ async def test_busy_threads_are_not_waited_for(three: Workers) -> None:
     assert len(set(names)) == 1  # the two others have work of their own
     let_go.set()
     await asyncio.gather(*busy)
+
+
+async def test_first_error_in_a_share_is_the_one_that_is_raised(three: Workers) -> None:
+    await all_idle(three)
+    both, failed = threading.Barrier(2), threading.Event()
+
+    def first() -> None:
+        both.wait(10)
+        raise ZeroDivisionError("first")
+
+    def second() -> None:
+        both.wait(10)
+        failed.wait(0.2)
+        raise KeyError("second")
+
+    with pytest.raises(ZeroDivisionError, match="first"):
+        await three.run(lambda: three.share([first, second]), timeout_s=20, stop=never)
 
 
 async def test_error_in_a_share_reaches_the_one_who_shared(three: Workers) -> None:
