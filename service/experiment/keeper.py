@@ -22,7 +22,8 @@ from service.experiment.embedded import listens
 
 START_TIMEOUT_S = 25.0
 STOP_TIMEOUT_S = 10.0
-_REST_S = (0.5, 8.0)  # before it is started again: the first time, and the longest
+_SHORTEST_REST_S, _LONGEST_REST_S = 0.5, 8.0  # before it is started again
+_LONG_LIFE_S = 60.0  # one that lived longer has not died of being started again
 
 
 def main(directory: Path, where: Path) -> int:
@@ -47,12 +48,13 @@ def main(directory: Path, where: Path) -> int:
             return 0
     try:
         with (directory / "users.lock").open("a") as users:
-            rest_s, longest_s = _REST_S
-            while not _alone(users, where):
+            rest_s, began_s = 0.0, time.monotonic()
+            while not _alone(users):
+                rest_s = rest_after(time.monotonic() - began_s, rest_s)
                 time.sleep(rest_s)
-                rest_s = min(2 * rest_s, longest_s)
                 if not _start_again(server, directory, where):
                     return 0
+                began_s = time.monotonic()
             # Under the lock: a new user waits for it until the server is gone.
             _stop(server)
     except SystemExit:
@@ -60,12 +62,19 @@ def main(directory: Path, where: Path) -> int:
     return 0
 
 
-def _alone(users: IO[str], where: Path) -> bool:
-    """Wait until there is no user, with the lock then; False when the server has died before."""
+def rest_after(lived_s: float, last_s: float) -> float:
+    """How long to rest (s) after a server's life, when before that life the rest was `last_s`."""
+    if lived_s > _LONG_LIFE_S:
+        return _SHORTEST_REST_S
+    return min(max(2 * last_s, _SHORTEST_REST_S), _LONGEST_REST_S)
+
+
+def _alone(users: IO[str]) -> bool:
+    """Wait until there is no user, with the lock then; False when the server has ended before."""
     try:
         signal.signal(signal.SIGCHLD, _mourn)
-        there = listens(where)  # else it has died before this could be told
-        fcntl.flock(users, fcntl.LOCK_EX if there else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ended = _has_ended()  # before it could be mourned
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB if ended else fcntl.LOCK_EX)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     except (_Died, BlockingIOError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -73,8 +82,19 @@ def _alone(users: IO[str], where: Path) -> bool:
     return True
 
 
+def _has_ended() -> bool:
+    """Whether the server's process, the only child, has ended; one that is frozen has not."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:  # it could not start again, and was forgotten
+        return True
+
+
 def _start_again(server: ValkeyServer, directory: Path, where: Path) -> bool:
-    """False: another keeper was faster. One that cannot start says why to the next user."""
+    """Replace a server that has ended; False: another keeper was faster.
+
+    One that cannot start says why to the next user.
+    """
     with (directory / "start.lock").open("a") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         if listens(where):
@@ -109,7 +129,10 @@ class _Died(Exception):
 
 
 def _mourn(signum: int, frame: FrameType | None) -> None:
-    raise _Died
+    """Raise when the server has ended; it is stopped and continued with the same signal."""
+    if _has_ended():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # once: nobody would catch it again
+        raise _Died
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

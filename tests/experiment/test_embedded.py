@@ -17,6 +17,7 @@ import redis
 from service.experiment import embedded
 from service.experiment.embedded import start_embedded
 from service.experiment.errors import EmbeddedError
+from service.experiment.keeper import rest_after
 
 USE_AND_WAIT = """
 import sys
@@ -167,6 +168,39 @@ def test_a_server_that_is_killed_comes_back_with_its_data_while_it_has_users(sta
     pid = pid_of(store.url)
     store.close()
     wait_until_gone(pid)
+
+
+@pytest.mark.parametrize("can_be_found", [True, False])
+def test_a_server_that_was_frozen_for_a_while_is_the_same_one_afterwards(
+    state: Path, can_be_found: bool
+):
+    store = start_embedded(state)
+    where = state / "valkey" / "valkey.sock"
+    with client(store.url) as server:
+        server.set("k", "v")
+        pid, keeper = pid_of(store.url), parent_of(pid_of(store.url))
+        if not can_be_found:
+            where.rename(where.with_suffix(".away"))
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1)  # the keeper, were it misled, would do its worst after half of that
+        os.kill(pid, signal.SIGCONT)
+        assert server.get("k") == b"v"
+        assert not is_gone(keeper)
+        if not can_be_found:
+            where.with_suffix(".away").rename(where)
+    assert pid_of(store.url) == pid
+    os.kill(pid, signal.SIGKILL)
+    wait_for_another(store.url, pid)
+    assert parent_of(pid_of(store.url)) == keeper
+    store.close()
+    wait_until_gone(keeper)
+
+
+def test_the_rest_before_a_restart_doubles_up_to_a_longest_and_a_long_life_begins_anew():
+    rests = [0.0]
+    for lived_s in (3600.0, 1.0, 59.0, 2.0, 3.0, 4.0, 61.0, 5.0):
+        rests.append(rest_after(lived_s, rests[-1]))
+    assert rests == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 0.5, 1.0]
 
 
 def test_a_killed_server_that_nobody_uses_any_more_stays_away(state: Path):
