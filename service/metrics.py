@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import TypeVar
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from service.contract.encode import Counts
+
+log = structlog.get_logger("finerank.metrics")
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_SCENE = ""  # the scene label of a request that named none, or one that has no plan
@@ -23,7 +26,6 @@ _OVERLAPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98, 1)
 _TAUS = (-0.5, 0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _CANDIDATES = (1, 10, 50, 100, 200, 300, 500, 1000, 1500, 2000)
 _AT_ONCE = 16  # answers that are counted together: 0.4 ms
-
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -69,9 +71,7 @@ class Metrics:
             ["scene", "result"],
         )
         self.item_bytes = gauge(
-            "finerank_item_cache_bytes",
-            "Memory of the item cache in use",
-            ["model"],
+            "finerank_item_cache_bytes", "Memory of the item cache in use", ["model"]
         )
         self.out_of_vocabulary = counter(
             "finerank_features_out_of_vocabulary",
@@ -128,9 +128,7 @@ class Metrics:
             ["scene"],
         )
         self.plan_writes = counter(
-            "finerank_plan_writes",
-            "Plans published over HTTP",
-            ["scene", "action"],
+            "finerank_plan_writes", "Plans published over HTTP", ["scene", "action"]
         )
         self.shadow_requests = counter(
             "finerank_shadow_requests",
@@ -139,9 +137,7 @@ class Metrics:
             ["scene", "result"],
         )
         self.shadow_candidates = counter(
-            "finerank_shadow_candidates",
-            "Candidates scored in shadow",
-            ["scene"],
+            "finerank_shadow_candidates", "Candidates scored in shadow", ["scene"]
         )
         self.shadow_invalid = counter(
             "finerank_shadow_invalid_scores",
@@ -227,7 +223,10 @@ class Metrics:
     def _count_now(self) -> None:
         waiting, self._later = self._later, []
         for count in waiting:
-            count()
+            try:
+                count()
+            except Exception as err:  # of one answer: neither the others nor who is here pay for it
+                log.error("answer_not_counted", exc_info=err)
 
     def count_features(self, scene: str, counts: Counts) -> None:
         """Add what encoding met, by feature; names that no feature has are only counted."""

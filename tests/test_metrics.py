@@ -1,6 +1,8 @@
 from collections import Counter
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from service.contract.encode import Counts
 from service.metrics import Metrics
@@ -37,6 +39,23 @@ def test_what_is_counted_later_is_there_when_the_metrics_are_read_and_only_once(
         metrics.later(metrics.requests.labels("feed", "200").inc)
         if answered in (3, 20):
             assert samples(metrics)["finerank_requests_total", "200", "feed"] == answered
+
+
+@pytest.mark.parametrize("answered", [3, 16], ids=["when read", "with the last of a lot"])
+def test_an_answer_that_cannot_be_counted_is_logged_and_costs_the_others_nothing(answered):
+    metrics = Metrics()
+
+    def broken() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with capture_logs() as logs:
+        metrics.later(broken)
+        for _ in range(answered - 1):
+            metrics.later(metrics.requests.labels("feed", "200").inc)
+        assert samples(metrics)["finerank_requests_total", "200", "feed"] == answered - 1
+    assert [(entry["event"], repr(entry["exc_info"])) for entry in logs] == [
+        ("answer_not_counted", "ZeroDivisionError('a bug')")
+    ]
 
 
 def test_a_gauge_forgets_what_is_gone():
