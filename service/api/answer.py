@@ -8,7 +8,10 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
-    """Status, headers with lower-case names, `content-length` among them, and the whole body."""
+    """Status, headers with lower-case names, `content-length` among them, and the whole body.
+
+    No name or value holds CR or LF: the fast lane writes them as they are.
+    """
 
     status: int
     headers: RawHeaders

@@ -9,6 +9,7 @@ uvicorn's own protocol, which also keeps the connection: keep-alive, pipelining,
 import asyncio
 from typing import Any
 
+import structlog
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -21,6 +22,8 @@ from service.api.door import Door
 from service.api.plain_request import PlainRequest, read_plain
 from service.api.problems import surprise
 from service.scoring.admission import Ticket
+
+log = structlog.get_logger("finerank.fast_lane")
 
 _SCOPE = {"type": "http", "method": "POST", "http_version": "1.1"}
 
@@ -123,6 +126,9 @@ class FastLane(HttpToolsProtocol):
                 if not cycle.keep_alive:
                     self.transport.close()
                 self.on_response_complete()
+        except Exception as err:  # what of it is on its way cannot be told: nothing can follow
+            log.error("answer_not_sent", path=path, exc_info=err)
+            self.transport.abort()
         except asyncio.CancelledError:  # a shutdown that waits no longer
             await cycle.send_500_response()
             raise

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
 from service.api.answer import Answer
 from service.api.door import DoorMiddleware
@@ -311,6 +312,8 @@ class Rank:
             await asyncio.sleep(0.002)
         if content == b"break":
             raise ZeroDivisionError("secret detail")
+        if content == b"unknown status":
+            return Answer(999, [(b"content-length", b"0")], b"")
         if content == b"large":
             content = b"x" * LARGE
         return Answer(200, [(b"content-length", b"%d" % len(content))], content)
@@ -469,6 +472,27 @@ def test_a_bug_is_a_problem_document_that_tells_no_secrets(case, asked):
         b'"status":500,"detail":"ZeroDivisionError while answering; the log has the details",'
         b'"instance":"/rank"}',
     )
+
+
+def test_an_answer_that_cannot_be_written_ends_its_connection_and_is_logged():
+    with (
+        capture_logs() as logs,
+        served(lane=True) as found,
+        closing(Client(found.port)) as client,
+    ):
+        found.door.rank.may_answer.set()
+        client.send(rank(body=b"unknown status"))
+        assert client.rest() == b""
+        while found.server.server_state.connections or found.server.server_state.tasks:
+            threading.Event().wait(0.002)
+        with closing(Client(found.port)) as other:
+            other.send(rank(body=b"here"))
+            assert other.reply().body == b"here"
+        assert found.taken == [b"unknown status", b"here"]
+        assert found.door.held == []
+    assert [(entry["event"], entry["path"], repr(entry["exc_info"])) for entry in logs] == [
+        ("answer_not_sent", "/rank", "KeyError(999)")
+    ]
 
 
 def test_a_caller_who_leaves_disturbs_nobody(case):
