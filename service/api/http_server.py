@@ -27,7 +27,7 @@ _METHODS = frozenset(
 _ARGUMENTS = frozenset(
     {
         "access_log", "access_logger", "default_headers", "expect_100_continue", "flow",
-        "keep_alive", "logger", "message_event", "on_response", "scope", "self", "transport",
+        "keep_alive", "logger", "message_event", "on_response", "scope", "transport",
     }
 )  # fmt: skip
 _CYCLE = frozenset({"disconnected", "keep_alive", "on_response", "response_complete"})
@@ -58,7 +58,7 @@ def lacking_internals(protocol: type, cycle: type) -> list[str]:
         {name for name in _METHODS if not hasattr(protocol, name)}
         | (_ATTRIBUTES - _set_by(protocol))
         | (_CYCLE - _set_by(cycle))
-        | {f"{name} of a cycle" for name in (_ARGUMENTS - {"self"}) ^ set(made)}
+        | {f"{name} of a cycle" for name in _ARGUMENTS ^ set(made)}
     )
 
 

@@ -47,8 +47,8 @@ def rank_reply(
         reply["explain_request"] = request_explanation(
             request, body.ids, snapshot, output, output.explained
         )
-    # By way of an array, which reads them in the order in which they lie in memory: picked out one
-    # by one, each waits for memory that no CPU cache holds any more (82 µs of 500, and so 54).
+    # The array is made in input order, which is the order of the strings in memory. Picked from the
+    # list in ranked order, each would be waited for: 82 µs for 500 ids, and 54 with the array.
     ids = np.array(body.ids, object).take(output.order).tolist()
     scores = output.scores.take(output.order)  # NaN, which is written as null, where invalid
     heads: dict[str, Any] = {}
