@@ -26,7 +26,8 @@ class Server:
 
     @property
     def printed(self) -> list[str]:
-        return [line for line in self.out.read_text().splitlines() if line]
+        whole = self.out.read_text().rpartition("\n")[0]
+        return [line for line in whole.splitlines() if line]
 
     @property
     def url(self) -> str:
@@ -35,6 +36,15 @@ class Server:
     @property
     def commands(self) -> list[str]:
         return [line for line in self.printed if line.startswith("curl ")]
+
+    def line(self, at: int) -> str:
+        """The printed line of this number, as soon as it is there."""
+        until = time.monotonic() + 40
+        while len(self.printed) <= at:
+            if self.process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"it printed only {self.printed}: {self.err.read_text()}")
+            time.sleep(0.02)
+        return self.printed[at]
 
     def stop(self) -> str:
         """End it as an orchestrator does; what it said on stderr."""
@@ -147,7 +157,7 @@ def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed
     }
     with serve(clone, tmp_path, **environment) as server:
         assert server.printed[0] == f"finerank serves {server.url}"
-        assert server.printed[1].startswith(
+        assert server.line(1).startswith(
             "nothing can be ranked: no plan was saved here, and the store does not answer: "
         )
         ready = httpx.get(server.url + "/readyz")
@@ -162,7 +172,7 @@ def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed
 
 def test_a_service_without_any_plan_says_how_to_publish_one(clone, tmp_path):
     with serve(clone, tmp_path) as server:
-        assert server.printed[2] == (
+        assert server.line(2) == (
             "nothing can be ranked: no scene has a plan yet;"
             " publish one: finerank plan publish SCENE plan.json"
         )
