@@ -1,7 +1,8 @@
 """Columns of lists, one list a row: numbers in one buffer, texts joined.
 
 Rows come one by one and are copied at once, so that what they came from can be let go. Their memory
-is used again for the next rows: on many machines new memory costs more than what is written to it.
+is used again for the next rows of a file: on many machines new memory costs more than what is
+written to it.
 """
 
 from collections.abc import Sequence

@@ -95,6 +95,16 @@ class Shelf:
         self._items.forget()
         return sum(requests.file.finish() for requests in self._requests.values())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row waits, and none is in a file that is not finished."""
+        requests = self._requests.values()
+        return not (
+            len(self._items)
+            or self._item_file.rows
+            or any(len(r.rows) or r.file.rows for r in requests)
+        )
+
     def abandon(self) -> int:
         """Begin anew; how many requests are lost."""
         lost = sum(len(r.rows) + r.file.abandon() for r in self._requests.values())
@@ -146,7 +156,11 @@ class Shelf:
 
 
 class Shelves:
-    """A shelf for each scene and model. Errors lose what that shelf has not finished."""
+    """A shelf for each scene and model. Errors lose what that shelf has not finished.
+
+    A shelf goes with its finished files, and its memory with it: a model that was replaced leaves
+    nothing behind.
+    """
 
     def __init__(self, root: Path, rotation: Rotation) -> None:
         self._root, self._rotation = root, rotation
@@ -167,11 +181,13 @@ class Shelves:
 
     def _all(self, work: Callable[[Shelf], int]) -> Outcome:
         total = Outcome()
-        for shelf in self._shelves.values():
+        for key, shelf in list(self._shelves.items()):
             outcome = self._try(shelf, partial(work, shelf))
             total.written += outcome.written
             total.lost += outcome.lost
             total.error = total.error or outcome.error
+            if shelf.is_empty:
+                del self._shelves[key]
         return total
 
     def _try(self, shelf: Shelf, work: Callable[[], int | None], one_more: int = 0) -> Outcome:

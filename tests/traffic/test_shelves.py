@@ -1,6 +1,7 @@
 """Files of the log: what is written is what is read, whole files only, rotation, errors."""
 
 import os
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -179,6 +180,37 @@ def test_a_file_removed_after_it_was_listed_cannot_be_replayed_and_is_named(tmp_
         list(read_logged(file, 1))
     said = f"{file.path} was removed while the log was read: its service keeps no more"
     assert str(gone.value) == said
+
+
+def test_a_model_that_was_replaced_leaves_nothing_in_memory(tmp_path):
+    clock = Clock()
+    log = shelves(tmp_path, clock=clock)
+
+    def add(number, model, heads=("ctr",)):
+        of = ranked(number, 30)
+        kept = {name: of.heads[name] for name in heads}
+        assert log.add(entry(of._replace(model=model, heads=kept))).error is None
+        shelf = log._shelves["feed", model]
+        (requests,) = (r for layout, r in shelf._requests.items() if layout.heads == heads)
+        return [weakref.ref(shelf), weakref.ref(requests.rows)]
+
+    old, left_out = add(1, "m/1"), add(2, "m/2", ("ctr", "vcr"))
+    clock.now = GROUP_S
+    assert log.tidy().written == 0
+    assert None not in [ref() for ref in old + left_out]  # their files are not finished
+    waiting = add(3, "m/2")
+    clock.now += 295
+    waiting += add(4, "m/3")
+    clock.now += 5
+    assert log.tidy().written == 3
+    assert {ref() for ref in old + left_out} == {None}
+    assert waiting[-1]() is not None  # of m/3, which came just now
+    add(5, "m/2")
+    assert log.finish().written == 2
+    assert {ref() for ref in waiting} == {None}
+    read = list(read_batches(find_files(tmp_path, "feed"), 99, ItemNames()))
+    requests = sorted(asked.request_id for batch in read for asked in batch.asked)
+    assert requests == ["r1", "r2", "r3", "r4", "r5"]
 
 
 def fails_at(write: int):
