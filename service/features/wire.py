@@ -47,6 +47,8 @@ class Wires:
             TimeoutError: they did not come in time; without `timeout_s`, whoever cannot wait
                 cancels.
         """
+        loop = asyncio.get_running_loop()
+        end_at = None if timeout_s is None else loop.time() + timeout_s
         if self._busy >= MOST_CONNECTIONS:
             # A store that is slow already gets no storm of new connections.
             raise ConnectionError(f"all {MOST_CONNECTIONS} connections wait for an answer")
@@ -55,10 +57,10 @@ class Wires:
             if self._idle:
                 wire = self._idle.pop()
             else:
-                async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout_at(end_at):
                     wire = await self._connect()
             try:
-                values: list[bytes | None] = await wire.call("MGET", *keys, timeout_s=timeout_s)
+                values: list[bytes | None] = await wire.call("MGET", *keys, end_at=end_at)
             except BaseException:
                 wire.abort()
                 raise
@@ -109,15 +111,15 @@ class _Wire(asyncio.Protocol):
     def is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
-    async def call(self, *words: str, timeout_s: float | None = None) -> Any:
-        """The reply to a command."""
+    async def call(self, *words: str, end_at: float | None = None) -> Any:
+        """The reply to a command; TimeoutError when the loop's clock is at `end_at` before it."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionError("the connection is closed")
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
         self._transport.write(_pack(words))
         # Not asyncio.timeout, which is for any code: that takes four times as long (3.6 µs, hot).
-        late = None if timeout_s is None else loop.call_later(timeout_s, self._end, TimeoutError())
+        late = None if end_at is None else loop.call_at(end_at, self._end, TimeoutError())
         try:
             reply = await self._waiting
         finally:

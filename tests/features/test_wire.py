@@ -113,6 +113,45 @@ async def test_what_is_no_store_is_no_connection(answer: bytes, said: str) -> No
     server.close()
 
 
+class Hastened(asyncio.SelectorEventLoop):
+    """A loop whose clock is `ahead` seconds ahead."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+@pytest.mark.parametrize(("timeout_s", "late"), [(1000, True), (2000, False)])
+def test_connecting_takes_its_time_from_that_of_the_values(timeout_s: float, late: bool) -> None:
+    loop = Hastened()
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (b"+OK\r\n", b"*1\r\n$1\r\n7\r\n"):  # to AUTH and to MGET
+            await reader.read(100)
+            loop.ahead += 600
+            await asyncio.sleep(0)  # who has waited too long is told so before the answer comes
+            writer.write(answer)
+        writer.close()
+
+    async def ask() -> list[bytes | None]:
+        server = await asyncio.start_server(respond, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        wires = wires_of(f"redis://:secret@127.0.0.1:{port}")
+        try:
+            return await wires.get(["a"], timeout_s)
+        finally:
+            wires.close()
+            server.close()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        if late:
+            with pytest.raises(TimeoutError):
+                runner.run(ask())
+        else:
+            assert runner.run(ask()) == [b"7"]
+
+
 async def test_a_store_that_does_not_answer_gets_no_storm_of_connections() -> None:
     opened = []
 
