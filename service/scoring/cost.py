@@ -66,7 +66,7 @@ class Estimate:
 
 
 class CostModel:
-    """Costs of all models. Observed on the event loop; predictions may be read on any thread."""
+    """Costs of all models. For the event loop alone: to predict, too, is to remember, unlocked."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
