@@ -21,6 +21,7 @@ Observe = Callable[[bytes], Iterable[Mapping[str, Array]]]
 
 _SMALLEST = 32 * 32  # numbers of a weight that is worth it
 _WEIGHT_LIMIT = 64
+_BIAS_LIMIT = 2.0**30  # steps of a bias: of 32 bits, and the products' sum is added to it
 
 
 class NothingToRound(ValueError):
@@ -152,15 +153,22 @@ class _Quantizer:
         along = tuple(range(weight.ndim)[1:]) if node.op_type == "Conv" else 0
         limits = np.maximum(np.abs(weight).max(axis=along, keepdims=True), 1e-12)
         steps = limits.astype(np.float32) / _WEIGHT_LIMIT
+        row = node.input[2] if len(node.input) > 2 else None if add is None else add.input[1]
+        bias = None
+        if row is not None:
+            bias = numpy_helper.to_array(self._constants[row]).reshape(-1)
+            bias = np.broadcast_to(bias, steps.size)
+            # A bias has the step of the products. Beside values that hardly vary (a dead Relu, a
+            # feature that is nearly always 0) or weights of 0, it would not fit into 32 bits.
+            least = np.abs(bias) / (_BIAS_LIMIT * float(scale))
+            steps = np.maximum(steps, least.astype(np.float32).reshape(steps.shape))
         axis = 0 if node.op_type == "Conv" else 1
         whole = np.rint(weight / steps).astype(np.int8)
         steps = steps.reshape(-1)
         inputs.append(self._dequantized(f"{name} weight", whole, steps, axis))
-        row = node.input[2] if len(node.input) > 2 else None if add is None else add.input[1]
-        if row is not None:
-            bias = numpy_helper.to_array(self._constants[row]).reshape(-1)
+        if bias is not None:
             both = steps * scale
-            whole = np.rint(np.broadcast_to(bias, both.shape) / both).astype(np.int32)
+            whole = np.rint(bias / both).astype(np.int32)
             inputs.append(self._dequantized(f"{name} bias", whole, both, 0))
         if node.op_type != "Conv":
             out = name if add is None else add.output[0]

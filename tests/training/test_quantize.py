@@ -87,6 +87,20 @@ def test_rows_have_the_same_bits_in_any_company(rounded, rows):
         np.testing.assert_array_equal(run(rounded, rows[first:last]), together[first:last])
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("weights", [0.0, 1.0])
+def test_a_bias_stays_beside_values_that_hardly_vary(exact, rows, scale, weights):
+    still = rows * np.float32(scale)
+    model = onnx.ModelProto()
+    model.CopyFrom(exact)
+    for tensor in model.graph.initializer:
+        if tuple(tensor.dims) == (40, 64):
+            values = numpy_helper.to_array(tensor) * np.float32(weights)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    rounded = quantize(model, lambda probe: [Session(probe).run({"x": still})])
+    np.testing.assert_allclose(run(rounded, still), run(model, still), rtol=0, atol=0.002)
+
+
 class Bank(nn.Module):
     """Two experts of two layers, mixed by a gate; `plain` reads what an expert gives as it is."""
 
@@ -146,3 +160,26 @@ def test_groups_stay_near_the_exact_ones_and_have_the_same_bits_in_any_company(
         alone = session.run({"x": pairs[first:last]})
         for head, values in together.items():
             np.testing.assert_array_equal(alone[head], values[first:last])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-9, 1e-3])
+def test_a_bias_of_groups_stays_beside_values_that_hardly_vary(scale):
+
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(4)
+            self.weight = nn.Parameter(torch.randn(2, 40, 64) / 6)
+            self.bias = nn.Parameter(torch.randn(2, 1, 64))
+
+        def forward(self, *inputs):
+            (x,) = inputs
+            made = x.unflatten(1, (2, 40)).transpose(0, 1) @ self.weight + self.bias
+            return (torch.tanh(made).transpose(0, 1).flatten(1).sum(dim=1),)
+
+    model = as_groups(to_onnx(Biased(), {"x": ("float32", 80)}, ["p"]))
+    assert [len(node.input) for node in model.graph.node if node.op_type == "Conv"] == [3]
+    x = np.random.default_rng(1).normal(size=(50, 80)).astype(np.float32) * np.float32(scale)
+    rounded = quantize(model, lambda probe: [Session(probe).run({"x": x})])
+    assert np.abs(run(model, x)).min() > 1
+    np.testing.assert_allclose(run(rounded, x), run(model, x), rtol=0, atol=0.2)
