@@ -107,8 +107,9 @@ def test_work_that_nobody_waits_for_is_stopped(scene: Scene) -> None:
     scene.publish("ctr", model="slow@champion")  # beyond 600 rows it would run for minutes
     admission = scene.service.runtime.parts.scorer.admission
     with ThreadPoolExecutor(2) as pool:  # as many as inference threads
-        late = list(pool.map(lambda rows: scene.rank(rows, timeout_ms=300), (1000, 1000)))
-    assert [reply["degraded_detail"] for reply in late] == [{"deadline": 1000}] * 2
+        # each half, if two threads share a request, would run for minutes, too
+        late = list(pool.map(lambda rows: scene.rank(rows, timeout_ms=300), (1500, 1500)))
+    assert [reply["degraded_detail"] for reply in late] == [{"deadline": 1500}] * 2
     while admission.in_progress:
         pass  # a run stops at its next operator; the test's own timeout ends this
     assert scene.rank(600)["degraded"] == []
