@@ -1,11 +1,13 @@
 """Prove a package in a process of its own before this one loads it.
 
-There it may crash, hang or take all the time it wants: it runs while no request needs the CPU.
-`python -m service.scoring.proof` is that process.
+There it may crash, hang or take all the time it wants: it runs while no request needs the CPU, and
+if no CPU is ever idle, as the least of all processes. `python -m service.scoring.proof` is that
+process.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +24,8 @@ from service.scoring.errors import RunFailed, RuntimeProblem
 from service.scoring.package import LoadedModel, load_package, manifest_digest
 
 ROWS = 500  # candidates of the timed runs
-_ROUNDS, _MOST_ROUNDS = 3, 15
+_ROUNDS = 5
+_IDLE_SHARE = 0.25  # of the time, in which only idle CPUs are used; there may be none
 _NICE = 19
 _REFUSED = 3  # exit status
 _ROOT = Path(__file__).parents[2]  # where `service` is found, whatever the caller's directory
@@ -31,7 +34,7 @@ _SAID = 500  # characters kept of what a broken process wrote
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a proof found. Times of one run of 500 rows on one thread; None: nothing to compare.
+    """What a proof found. CPU times of one run of 500 rows; None: nothing to compare.
 
     `manifest`: SHA-256 of the manifest of the package that was proved.
     """
@@ -58,29 +61,24 @@ class Prover:
             PackageError: what `load_package` refuses, a slow model, a crash, or no end in time.
         """
         command = [sys.executable, "-m", "service.scoring.proof", str(self.models), id_]
-        command += [active, str(self.slowdown)] if active is not None else []
+        command += [active] if active is not None else []
         began = time.monotonic()
-        with subprocess.Popen(
-            command,
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        ) as process:
-            # From here, not by itself: its imports alone would take a third of a second.
-            _leave_cpu_to_others(process.pid)
+        idle_s = _IDLE_SHARE * self.timeout_s
+        try:
+            status, said, complained = _run(command, idle_s, only_idle=True)
+        except _NotDone as first:
+            # Anew: without privileges, a process cannot leave SCHED_IDLE.
             try:
-                said, complained = process.communicate(timeout=self.timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise PackageError(f"{id_}: not proved within {self.timeout_s:g} s") from None
-        if process.returncode == _REFUSED:
+                status, said, complained = _run(command, self.timeout_s - idle_s, only_idle=False)
+            except _NotDone as second:
+                raise PackageError(
+                    f"{id_}: not proved within {self.timeout_s:g} s, in which it got"
+                    f" {first.cpu_s + second.cpu_s:.1f} s of CPU"
+                ) from None
+        if status == _REFUSED:
             raise PackageError(json.loads(said)["refused"])
-        if process.returncode:
-            raise PackageError(
-                f"{id_}: {_ended(process.returncode)}: {complained.strip()[-_SAID:]}"
-            )
+        if status:
+            raise PackageError(f"{id_}: {_ended(status)}: {complained.strip()[-_SAID:]}")
         verdict = Verdict(time.monotonic() - began, **json.loads(said))
         self._compare(id_, verdict)
         return verdict
@@ -96,22 +94,20 @@ class Prover:
             )
 
 
-def time_runs(new: LoadedModel, active: LoadedModel | None, slowdown: float) -> list[float]:
-    """Shortest time of a run of 500 rows, in ms, of the new version and of the active one, if any.
+def time_runs(new: LoadedModel, active: LoadedModel | None) -> list[float]:
+    """Shortest CPU time of a run of 500 rows, in ms, of the new version and of the active one.
 
-    Rounds are interleaved, so both see one machine. Requests interrupt a run: a version that looks
-    too slow is given more rounds.
+    A run stays on the thread that calls it. Time in which requests have the CPU does not count;
+    rounds are interleaved, so that both see the same caches and clock rates.
     """
     models = [new] if active is None else [new, active]
     blocks = [_repeated(model) for model in models]
     best = [float("inf")] * len(models)
-    for done in range(1, _MOST_ROUNDS + 1):
+    for _ in range(_ROUNDS):
         for at, model in enumerate(models):
-            began = time.perf_counter()
+            began = time.thread_time()
             model.graphs.run(blocks[at])
-            best[at] = min(best[at], (time.perf_counter() - began) * 1000)
-        if done >= _ROUNDS and best[0] <= slowdown * best[-1]:
-            break
+            best[at] = min(best[at], (time.thread_time() - began) * 1000)
     return best
 
 
@@ -130,13 +126,48 @@ def _ended(status: int) -> str:
     return f"the process that loads it ended with status {status}"
 
 
-def _leave_cpu_to_others(pid: int) -> None:
-    """Let a process run where a CPU has nothing else to do; elsewhere than on Linux, seldom."""
-    with suppress(OSError):  # it may have ended
-        if hasattr(os, "SCHED_IDLE"):
+class _NotDone(Exception):
+    """A process was ended since its time was up; `cpu_s` of it had a CPU."""
+
+    def __init__(self, cpu_s: float) -> None:
+        super().__init__()
+        self.cpu_s = cpu_s
+
+
+def _run(command: list[str], timeout_s: float, *, only_idle: bool) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr.
+
+    Raises:
+        _NotDone: it took longer.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        # From here, not by itself: its imports alone would take a third of a second.
+        _leave_cpu_to_others(process.pid, only_idle=only_idle)
+        try:
+            said, complained = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            # Not Popen's kill and wait, which throw away what the process used.
+            os.kill(process.pid, signal.SIGKILL)
+            used = os.wait4(process.pid, 0)[2]
+            raise _NotDone(used.ru_utime + used.ru_stime) from None
+    return process.returncode, said, complained
+
+
+def _leave_cpu_to_others(pid: int, *, only_idle: bool) -> None:
+    """Let a process run where a CPU has nothing else to do, or else seldom."""
+    if only_idle and hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):  # it may have ended, or a container may forbid it
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-        else:
-            os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+            return
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
 
 
 def _load(models: Path, id_: str, *, is_active: bool = False) -> tuple[LoadedModel, str]:
@@ -151,12 +182,10 @@ def _load(models: Path, id_: str, *, is_active: bool = False) -> tuple[LoadedMod
     return model, digest
 
 
-def _prove(
-    models: Path, id_: str, active: str | None = None, slowdown: str = "inf"
-) -> dict[str, object]:
+def _prove(models: Path, id_: str, active: str | None = None) -> dict[str, object]:
     new, digest = _load(models, id_)
     beside = None if active is None else _load(models, active, is_active=True)[0]
-    run_ms, *active_run_ms = time_runs(new, beside, float(slowdown))
+    run_ms, *active_run_ms = time_runs(new, beside)
     return {
         "manifest": digest,
         "run_ms": run_ms,
@@ -166,7 +195,7 @@ def _prove(
 
 
 def main(arguments: list[str]) -> int:
-    """Prove `models id [active slowdown]`; the findings, or the refusal, go to stdout as JSON."""
+    """Prove `models id [active]`; the findings, or the refusal, go to stdout as JSON."""
     models, *rest = arguments
     try:
         found = _prove(Path(models), *rest)

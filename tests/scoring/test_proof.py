@@ -3,15 +3,22 @@
 import os
 import signal
 import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.contract.encode import Array
 from service.contract.errors import PackageError
 from service.contract.repository import Repository
 from service.scoring import proof
+from service.scoring.graphs import Graphs
 from service.scoring.package import load_package, manifest_digest
 from service.scoring.proof import Prover, Verdict, shown, time_runs
+from service.scoring.session import Heads
 from tests.scoring.graphs import slow_down
 from tests.scoring.packages import Changes, publish_tiny
 
@@ -59,7 +66,9 @@ def test_bad_version_is_refused_as_loading_refuses_it(models: Path, id_: str, wh
 
 
 def test_a_proof_without_end_is_a_refusal(models: Path) -> None:
-    with pytest.raises(PackageError, match=r"tiny/1: not proved within 0.01 s"):
+    with pytest.raises(
+        PackageError, match=r"^tiny/1: not .* 0.01 s, in which it got \d\.\d s of CPU$"
+    ):
         Prover(models, slowdown=3, timeout_s=0.01)("tiny/1", None)
 
 
@@ -76,9 +85,27 @@ def test_a_crash_of_the_process_is_a_refusal(
 
 def test_runs_are_timed_for_both_versions_on_their_own_golden_rows(models: Path) -> None:
     active, slower = (load_package(Repository(models), "tiny", n) for n in (1, 3))
-    slow_ms, active_ms = time_runs(slower, active, slowdown=3)
+    slow_ms, active_ms = time_runs(slower, active)
     assert slow_ms > active_ms
-    assert len(time_runs(active, None, slowdown=3)) == 1
+    assert len(time_runs(active, None)) == 1
+
+
+@dataclass(frozen=True)
+class HeldUp:
+    """Graphs whose runs wait for a CPU."""
+
+    graphs: Graphs
+
+    def run(self, inputs: Mapping[str, Array]) -> Heads:
+        time.sleep(0.05)
+        return self.graphs.run(inputs)
+
+
+def test_a_version_that_is_kept_waiting_for_a_cpu_is_no_slower(models: Path) -> None:
+    new, active = (load_package(Repository(models), "tiny", n) for n in (1, 2))
+    held_up: Any = HeldUp(active.graphs)
+    _, active_ms = time_runs(new, replace(active, graphs=held_up))
+    assert active_ms < 50
 
 
 def test_times_that_do_not_apply_are_not_shown() -> None:
@@ -91,21 +118,57 @@ def test_the_verdict_says_which_package_was_proved(models: Path) -> None:
     assert "manifest" not in shown(verdict)
 
 
-@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has it")
-def test_the_process_runs_while_no_other_needs_the_cpu(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tells = tmp_path / "tells"  # refuses, and says how it is scheduled
-    tells.write_text(
+@pytest.fixture
+def tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of the proof: refuses, and says how it is scheduled as soon as that was changed."""
+    script = tmp_path / "tells"
+    script.write_text(
         f"#!{sys.executable}\n"
         "import os, sys, time\n"
+        "def how():\n"
+        "    return os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)\n"
         "until = time.monotonic() + 10\n"
-        "while os.sched_getscheduler(0) == os.SCHED_OTHER and time.monotonic() < until:\n"
+        f"while how() == {(os.SCHED_OTHER, _priority())} and time.monotonic() < until:\n"
         "    time.sleep(0.01)\n"
-        'print(\'{"refused": "policy %d"}\' % os.sched_getscheduler(0))\n'
+        "policy, nice = how()\n"
+        "if policy == os.SCHED_IDLE and os.environ.get('NEVER_IDLE'):\n"
+        "    time.sleep(60)\n"
+        'print(\'{"refused": "policy %d, nice %d"}\' % (policy, nice))\n'
         "sys.exit(3)\n"
     )
-    tells.chmod(0o755)
-    monkeypatch.setattr(proof.sys, "executable", os.fspath(tells))
-    with pytest.raises(PackageError, match=f"^policy {os.SCHED_IDLE}$"):
+    script.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(script))
+
+
+def _priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
+linux = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="only Linux has it")
+
+
+@linux
+def test_the_process_runs_while_no_other_needs_the_cpu(models: Path, tells: None) -> None:
+    with pytest.raises(PackageError, match=f"^policy {os.SCHED_IDLE}, nice {_priority()}$"):
+        Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
+
+
+@linux
+def test_where_no_cpu_is_ever_idle_the_process_is_the_least_of_all(
+    models: Path, tells: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEVER_IDLE", "yes")
+    with pytest.raises(PackageError, match=f"^policy {os.SCHED_OTHER}, nice 19$"):
+        Prover(models, slowdown=3, timeout_s=8)("tiny/1", None)
+
+
+@linux
+def test_where_idle_scheduling_is_forbidden_the_process_is_the_least_of_all(
+    models: Path, tells: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(proof.os, "sched_setscheduler", forbidden)
+    with pytest.raises(PackageError, match=f"^policy {os.SCHED_OTHER}, nice 19$"):
         Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
