@@ -15,7 +15,15 @@ import onnx
 from numpy.typing import NDArray
 
 from training.columns import Index, Origin, Unsupported
-from training.matrices import OPERATORS, Groups, broadcast, few_terms, matmul, spread
+from training.matrices import (
+    OPERATORS,
+    Groups,
+    broadcast,
+    few_terms,
+    matmul,
+    spread,
+    spread_constant,
+)
 from training.matrix_writer import Operators, Writer
 
 _NARROW = 64  # columns that are written as one product with the zeros between groups
@@ -32,16 +40,15 @@ def as_groups(model: onnx.ModelProto, *, one_row: Sequence[str] = ()) -> onnx.Mo
 def _sum(writer: Writer, node: onnx.NodeProto, start: int, stop: int) -> str:
     """All columns at once; a constant row goes into the product that it is added to."""
     left, right = node.input
-    width = writer.graph.axes[node.output[0]].width
-    if (start, stop) != (0, width):
-        return writer.part(writer.block(node.output[0], 0, width), start, stop, width)
+    out, near = writer.graph.axes[node.output[0]], writer.graph.axes.get(left)
+    if (start, stop) != (0, out.width):
+        return writer.part(writer.block(node.output[0], 0, out.width), start, stop, out.width)
     product = writer.graph.producer.get(left)
-    if product is not None and product.op_type == "MatMul" and writer.graph.is_constant(right):
+    is_row = near is not None and near.width == out.width and writer.graph.is_constant(right)
+    if is_row and product is not None and product.op_type == "MatMul":
         groups = Groups.of(writer, product)
         if _is_wide(groups):
-            row = np.broadcast_to(
-                writer.graph.constant(right), writer.graph.axes[left].one
-            ).reshape(-1)
+            row = spread_constant(writer, right, out)
             return _convolution(writer, product, groups, row)
     return broadcast(writer, node, start, stop)
 
@@ -151,6 +158,8 @@ class _Mixture:
         narrow = [n for n, axes in shapes.items() if axes and axes.dims == (groups, terms, 1)]
         wide = [name for name in shapes if name not in narrow]
         if writer.graph.constant(node.input[1]).tolist() != [2] or not narrow or len(wide) != 1:
+            return None
+        if wide[0] not in writer.graph.axes:  # a table that is the same for all rows
             return None
         pool = spread(writer, wide[0], out)
         value, column = (one.reshape(-1, width) for one in (pool.value, pool.column))

@@ -45,7 +45,7 @@ def broadcast(writer: Writer, node: onnx.NodeProto, start: int, stop: int) -> st
         if name in writer.graph.axes:
             given[name] = spread(writer, name, out).take(at)
         elif writer.graph.is_constant(name):
-            numbers[name] = _spread_constant(writer, name, out)[at]
+            numbers[name] = spread_constant(writer, name, out)[at]
         else:
             raise Unsupported(f"{name} is computed, but not of rows")
     if not given:
@@ -76,7 +76,8 @@ def spread(writer: Writer, name: str, out: Axes) -> Origin:
     return origin(writer.graph, name, writer.origins).take(columns)
 
 
-def _spread_constant(writer: Writer, name: str, out: Axes) -> NDArray[Any]:
+def spread_constant(writer: Writer, name: str, out: Axes) -> NDArray[Any]:
+    """(columns,): the number of a constant that stands at each place of the result."""
     try:
         return np.broadcast_to(writer.graph.constant(name), out.one).reshape(-1)
     except ValueError:
@@ -138,7 +139,7 @@ def gemm(writer: Writer, node: onnx.NodeProto, start: int, stop: int) -> str:
         "MatMul", [writer.columns(source, at), writer.constant(matrix[:, start:stop])]
     )
     for name in bias:
-        spread = _spread_constant(writer, name, writer.graph.axes[node.output[0]])
+        spread = spread_constant(writer, name, writer.graph.axes[node.output[0]])
         made = writer.node("Add", [made, writer.constant(spread[start:stop])])
     return made
 

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch import nn
 
 from service.scoring.session import Session
@@ -71,3 +72,66 @@ def test_graph_with_two_free_axes_is_left_alone():
 
     model = to_onnx(Square(), {"x": ("float32", 4)}, ["y"])
     assert as_groups(model) is model
+
+
+class Mixed(nn.Module):
+    """Gates by rows times a table of experts that is the same for all rows."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.table = nn.Parameter(torch.randn(1, 2, 3, 8))
+
+    def forward(self, *inputs):
+        (x,) = inputs
+        mixed = (x.unflatten(1, (2, 3)).unsqueeze(-1) * self.table).sum(dim=2)
+        return (torch.tanh(mixed).flatten(1).sum(dim=1),)
+
+
+class Added(nn.Module):
+    """A row of any shape is added to a product by groups, (rows, 2, 1, 64)."""
+
+    def __init__(self, row):
+        super().__init__()
+        torch.manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(2, 40, 64) / 6)
+        self.row = nn.Parameter(torch.randn(row))
+
+    def forward(self, *inputs):
+        (x,) = inputs
+        made = torch.tanh(x.unflatten(1, (2, 1, 40)) @ self.weight + self.row)
+        rows = max(made.ndim - 4, 0)
+        return (made.sum(dim=[axis for axis in range(made.ndim) if axis != rows]),)
+
+
+def grouped_like(module, width):
+    """The graph with groups, once its values were found to be those of the exported one."""
+    model = to_onnx(module, {"x": ("float32", width)}, ["y"])
+    grouped = as_groups(model)
+    assert grouped is not model
+    x = np.random.default_rng(3).normal(size=(9, width)).astype(np.float32)
+    expected, found = (Session(m.SerializeToString()).run({"x": x}) for m in (model, grouped))
+    np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-5, atol=1e-5)
+    return grouped
+
+
+def test_mixture_of_experts_that_are_the_same_for_all_rows_keeps_its_values():
+    grouped_like(Mixed(), 6)
+
+
+@pytest.mark.parametrize(
+    ("row", "inside"),
+    [
+        ((64,), True),
+        ((2, 3, 64), False),  # three sums for one product
+        ((3, 1, 2, 1, 64), False),  # as well, along an axis that the product lacks
+        ((1, 1, 2, 1, 64), True),  # one, with an axis more
+    ],
+    ids=str,
+)
+def test_row_goes_into_the_product_where_it_gives_one_sum_for_each_column(row, inside):
+    grouped = grouped_like(Added(row), 80)
+    made = [node for node in grouped.graph.node if node.op_type == "Conv"]
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in grouped.graph.initializer}
+    is_added = [bool(constants[node.input[2]].any()) for node in made]
+    assert is_added == [inside]
