@@ -193,7 +193,6 @@ def main(
         "p99": tail,
         "memory": memory,
         "swap_s": [round(s, 2) for s in done.seconds],
-        "longer_than_interval": sum(s > every for s in done.seconds),
         "rss_mib": [round(mib, 1) for mib in done.rss_mib],
     }
     settings = {"swaps": len(done.seconds), "rounds": rounds, "every_s": every, "share": share}

@@ -9,7 +9,7 @@ from loadtest.svg import line_plot
 
 def swap(result: Result, plots: dict[str, str]) -> list[str]:
     summary = result.runs[0]
-    memory, swap_s = summary["memory"], summary["swap_s"]
+    memory, swap_s, every_s = summary["memory"], summary["swap_s"], result.settings["every_s"]
     failed = {kind: sum(found.values()) for kind, found in summary["failures"].items()}
     rows = [
         ("requests while quiet / swapping", _both(summary["requests"])),
@@ -19,6 +19,7 @@ def swap(result: Result, plots: dict[str, str]) -> list[str]:
         *(row for p in ("p50", "p99") if p in summary for row in _latency(p, summary[p])),
         ("memory, MiB a swap", f"{memory['mib_per_swap']} ± {memory['standard_error']}"),
         ("seconds a swap, median / longest", f"{median(swap_s):.1f} / {max(swap_s):.1f}"),
+        (f"swaps longer than {every_s:g} s", str(sum(s > every_s for s in swap_s))),
     ]
     plots["memory"] = line_plot(
         "memory before each swap",

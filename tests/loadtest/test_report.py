@@ -205,12 +205,13 @@ def test_the_page_of_a_swap_drill_states_failures_tails_and_memory(tmp_path: Pat
         "swap_s": [1.5, 2.5, 2.0],
         "rss_mib": [400.0, 401.0, 400.5],
     }  # fmt: skip
-    page = write_report(write(tmp_path, "swap", [summary]))
+    page = write_report(write(tmp_path, "swap", [summary], settings={"every_s": 2.0}))
     text = page.read_text()
     assert "| not full while quiet / swapping | 0 / 2 |" in text
     assert "| ratio of p99 (95 % interval) | 1.05 (0.98–1.1) |" in text
     assert "| p50 quiet / swapping, ms | 8.0 / 8.1 |" in text
     assert "| seconds a swap, median / longest | 2.0 / 2.5 |" in text
+    assert "| swaps longer than 2 s | 1 |" in text
     assert plots_of(page)
 
 
