@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _RESTS = 8.0  # times the work: a ninth of a core is taken
 _LONGEST_S = 0.5
 _LOOK_S = 0.001
+_LEAST_WORK_S = 0.001  # before a break: each may wait for a free moment
 _PATIENCE_S = 0.1  # for a free moment: under overload there may be none
 
 
@@ -47,12 +48,16 @@ class Breaks:
     """Call it between two pieces of work: it sleeps as long as what this thread did calls for.
 
     Counted is CPU time, of the thread that made it: what waited for a CPU was in nobody's way.
+    Pieces of less than a millisecond are rested for together.
     """
 
     def __init__(self, pace: Pace) -> None:
         self._pace, self._at = pace, time.thread_time()
 
     def __call__(self) -> None:
-        for pause_s in self._pace.pauses(time.thread_time() - self._at):
+        worked_s = time.thread_time() - self._at
+        if worked_s < _LEAST_WORK_S:
+            return
+        for pause_s in self._pace.pauses(worked_s):
             time.sleep(pause_s)
         self._at = time.thread_time()
