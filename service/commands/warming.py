@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -25,7 +25,7 @@ from service.scoring.prepared import Kept, fill
 ALL = "all"
 BATCH = 512
 BESIDE = 64  # items at once while requests are being ranked: 3 ms of work
-PATIENCE_S = 60.0  # of a version that waits to take over: 100,000 items beside requests
+PATIENCE_S = 60.0  # of versions that wait to take over together: 100,000 items beside requests
 _RECORDS = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 log = structlog.get_logger("finerank.items")
@@ -63,15 +63,17 @@ async def warm_like(
     """Give the caches of the models `fresh` the items that those of `live` hold, beside traffic.
 
     A version that takes over with an empty cache would compute every item anew in its first
-    requests, for twice the time. Those used last come first; each model is given `PATIENCE_S`.
-    `store` is closed.
+    requests, for twice the time. Those used last come first, and stay the last to leave; after
+    `PATIENCE_S`, for all models together, the rest is left to the requests. `store` is closed.
     """
+    until = time.monotonic() + PATIENCE_S
     known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
-    ids = await asyncio.to_thread(_kept, known, snapshot.scene)
+    used_at = await asyncio.to_thread(_used_at, known, snapshot.scene)
+    ids = list(used_at)
     try:
         for model in map(pool.get, fresh if ids else ()):
             if model is not None:
-                await _fill(snapshot.scene, ids, model, caches, store, pace, PATIENCE_S)
+                await _fill(snapshot.scene, ids, model, caches, store, pace, until, used_at)
     except (OSError, StoreUnavailable, RunFailed) as err:
         log.warning("items_not_warmed", reason=str(err))
     finally:
@@ -91,9 +93,13 @@ def read_ids(path: Path) -> Iterator[str]:
         yield from (line.strip() for line in lines if line.strip())
 
 
-def _kept(caches: Iterable[ItemCache], scene: str) -> list[str]:
-    """Ids that any of the caches keeps."""
-    return list(dict.fromkeys(id_ for cache in caches for id_ in cache.ids(scene)))
+def _used_at(caches: Iterable[ItemCache], scene: str) -> dict[str, float]:
+    """When each id that any of the caches keeps was last used, the last one first."""
+    found: dict[str, float] = {}
+    for cache in caches:
+        for id_, at in cache.used_at(scene).items():
+            found[id_] = max(at, found.get(id_, at))
+    return dict(sorted(found.items(), key=lambda item: item[1], reverse=True))
 
 
 async def _ids(which: str, scene: str, store: FeatureStore) -> list[str]:
@@ -111,12 +117,13 @@ async def _fill(
     caches: ItemCaches,
     store: FeatureStore,
     pace: Pace = UNPACED,
-    patience_s: float = math.inf,
+    until: float = math.inf,
+    used_at: Mapping[str, float] | None = None,
 ) -> None:
     cache = caches.of(model)
     if cache is None:
         return
-    done, until = 0, time.monotonic() + patience_s
+    done = 0
     fitting = iter(ids[: cache.slots])
     while time.monotonic() < until and (
         some := list(itertools.islice(fitting, BESIDE if pace.is_busy() else BATCH))
@@ -124,7 +131,7 @@ async def _fill(
         kept = Kept(cache, cache.look_up(scene, some))
         if missing := kept.lease.missing_ids:
             fetched = await store.fetch(scene, None, missing)
-            await pace.rest(await asyncio.to_thread(_fill_timed, model, kept, fetched))
+            await pace.rest(await asyncio.to_thread(_fill_timed, model, kept, fetched, used_at))
         else:
             await asyncio.sleep(0)
         done += len(some)
@@ -133,8 +140,10 @@ async def _fill(
     )
 
 
-def _fill_timed(model: LoadedModel, kept: Kept, fetched: Fetched) -> float:
+def _fill_timed(
+    model: LoadedModel, kept: Kept, fetched: Fetched, used_at: Mapping[str, float] | None
+) -> float:
     """CPU seconds that it took."""
     began = time.thread_time()
-    fill(model, kept, fetched)
+    fill(model, kept, fetched, used_at)
     return time.thread_time() - began

@@ -127,13 +127,17 @@ class ItemCache:
         """Memory in use."""
         return len(self._owner) * self.slot_bytes
 
-    def ids(self, scene: str) -> list[str]:
-        """The ids that are kept, some of them perhaps too old; those used last come first."""
+    def used_at(self, scene: str) -> dict[str, float]:
+        """When each id was last used; some of them perhaps too old. Those used last come first."""
         with self._lock:  # not for longer: requests wait for it
             owners = self._owner.copy()
             used_at = self._used_at[: len(owners)].copy()
         slots = np.argsort(-used_at, kind="stable").tolist()
-        return [owner[1] for slot in slots if (owner := owners[slot]) and owner[0] == scene]
+        return {
+            owner[1]: float(used_at[slot])
+            for slot in slots
+            if (owner := owners[slot]) and owner[0] == scene
+        }
 
     def look_up(self, scene: str, ids: Sequence[str]) -> Lease:
         """Find items; what is found can be taken for as long as a request may last."""
@@ -220,8 +224,17 @@ class ItemCache:
         self._check(lease)
         return versions
 
-    def keep(self, lease: Lease, items: Items, rows: Iterable[int]) -> None:
-        """Keep the missing items at `rows` of `items`, unless they changed since `look_up`."""
+    def keep(
+        self,
+        lease: Lease,
+        items: Items,
+        rows: Iterable[int],
+        used_at: Mapping[str, float] | None = None,
+    ) -> None:
+        """Keep the missing items at `rows` of `items`, unless they changed since `look_up`.
+
+        They count as used now, or at the instants `used_at` by id.
+        """
         chosen = np.array(sorted(rows), np.intp)
         with self._lock:
             slots = self._room(len(chosen))
@@ -246,6 +259,9 @@ class ItemCache:
                 put.append(slot)
                 self._owner[slot] = (lease.scene, id_)
                 self._raw[slot] = tuple(column[row] for column in columns)
+                # Only now: nobody else may have been given the slot while it was written to.
+                if used_at is not None:
+                    self._used_at[slot] = used_at[id_]
             self._release(self._index.put(lease.scene, ids, np.array(put, np.int64)))
 
     def forget(self, scene: str, ids: Iterable[str]) -> None:

@@ -147,8 +147,13 @@ def _own(heads: Heads, rows: int) -> Heads:
     return dict(zip(heads, table, strict=True))
 
 
-def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:
-    """Keep what the cache does not have, for no request; `fetched` holds no user."""
+def fill(
+    model: LoadedModel, kept: Kept, fetched: Fetched, used_at: Mapping[str, float] | None = None
+) -> None:
+    """Keep what the cache does not have, for no request; `fetched` holds no user.
+
+    `used_at`: when the items were last used, by id.
+    """
     assert isinstance(model.graphs, CutGraphs), "only a cut model has an item cache"
     records = fetched.read()
     raw = resolve(model.schema, Inline(None, kept.lease.missing_ids), records)
@@ -156,7 +161,8 @@ def fill(model: LoadedModel, kept: Kept, fetched: Fetched) -> None:
     part = model.graphs.item_part(items.blocks)
     found = _records(kept, fetched, items)
     kept.cache.tell(found)
-    _keep(kept, model.schema, items, part, items.bad_items | records.garbled_items, found)
+    uncertain = items.bad_items | records.garbled_items
+    _keep(kept, model.schema, items, part, uncertain, found, used_at)
 
 
 def _records(kept: Kept, fetched: Fetched, items: Encoded) -> ItemRecords | None:
@@ -174,11 +180,12 @@ def _keep(
     part: Part,
     uncertain: frozenset[int],
     records: ItemRecords | None,
+    used_at: Mapping[str, float] | None = None,
 ) -> None:
     versions = None if records is None else records.versions
     raw, categories = _raw(kept.cache, items), _categories(schema, items)
     known = Items(part, items.attributes, raw, categories, versions)
-    kept.cache.keep(kept.lease, known, set(range(len(part))) - uncertain)
+    kept.cache.keep(kept.lease, known, set(range(len(part))) - uncertain, used_at)
 
 
 def item_categories(

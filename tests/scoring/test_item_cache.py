@@ -90,7 +90,7 @@ def test_the_ids_used_last_come_first(clock: Clock) -> None:
     for ids in (["1", "2"], ["3"], ["2"]):
         clock.now += 1
         keep(cache, ids)
-    assert cache.ids("feed") == ["2", "3", "1"]
+    assert list(cache.used_at("feed")) == ["2", "3", "1"]
 
 
 def test_only_the_changed_items_are_forgotten(clock: Clock) -> None:
@@ -128,7 +128,17 @@ def test_the_longest_unused_make_room_and_memory_stays_bounded(clock: Clock) -> 
     assert held(cache, [str(n) for n in range(5)]) == [str(n) for n in range(5)]
     assert held(cache, [str(n) for n in range(100, 110)]) == [str(n) for n in range(100, 110)]
     assert cache.bytes == 20 * cache.slot_bytes
-    assert len(cache.ids("feed")) == 20
+    assert len(cache.used_at("feed")) == 20
+
+
+def test_items_that_come_with_their_last_use_leave_in_that_order(clock: Clock) -> None:
+    cache = made(clock, slots=20)
+    used_at = {str(n): clock.now - 60 - n for n in range(20)}
+    for ids in ([str(n) for n in range(10)], [str(n) for n in range(10, 20)]):
+        clock.now += 11
+        cache.keep(cache.look_up("feed", ids), items(ids), range(10), used_at)
+    keep(cache, [str(n) for n in range(100, 105)])
+    assert list(cache.used_at("feed"))[5:] == [str(n) for n in range(15)]
 
 
 def test_what_a_request_found_is_not_given_away_while_it_may_read(clock: Clock) -> None:
@@ -159,7 +169,7 @@ def test_an_item_kept_anew_is_found_once_with_its_new_values(clock: Clock) -> No
     keep(cache, ["1"], 3)
     lease = cache.look_up("feed", ["1"])
     assert cache.parts(lease, None, 8)[0, 0] == 3001
-    assert cache.ids("feed") == ["1"]
+    assert list(cache.used_at("feed")) == ["1"]
 
 
 def test_rows_that_are_not_certain_are_left_out(clock: Clock) -> None:
