@@ -33,6 +33,7 @@ from service.features.errors import StoreUnavailable
 from service.features.item_updates import follow_changes
 from service.features.store import FeatureStore
 from service.metrics import Metrics
+from service.scoring.admission import Admission
 from service.scoring.aside import Aside
 from service.scoring.item_caches import ItemCaches
 from service.scoring.pace import Pace
@@ -47,6 +48,7 @@ from service.settings import EMBEDDED, Settings, masked
 
 log = structlog.get_logger("finerank.runtime")
 
+_BUSY_SHARE = 0.001  # of the threads' time; a second after a request that took 10 ms of it
 _PATIENCE_S = 1.0  # of one read from the store while nobody waits for an answer
 
 
@@ -92,7 +94,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
     prove = Prover(settings.models, settings.model_slowdown_max, settings.model_proof_timeout_s)
     recent = RecentRequests()
     workers = Workers(threads)
-    pace = Pace(lambda: recent.is_busy, lambda: workers.idle > 0)
+    pace = Pace(lambda: comes_in(scorer.admission), lambda: workers.idle > 0)
     pool = ModelPool(repository, threads=1, prove=prove, pace=pace)
     scorer = Scorer(pool, workers, features, items=items, reranker=rerank_by_plan)
 
@@ -186,6 +188,11 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
                 await asyncio.to_thread(embedded.close)
 
     return Runtime(settings, build_app(parts, lifespan), parts, url)
+
+
+def comes_in(admission: Admission) -> bool:
+    """Whether requests come in now, let in or not: background work leaves them the CPU."""
+    return admission.in_progress > 0 or admission.offered > _BUSY_SHARE
 
 
 def _plan_key(settings: Settings) -> PlanKey | None:

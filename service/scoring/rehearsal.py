@@ -23,7 +23,6 @@ from service.scoring.ranking import RankInput, RankOutput, Snapshot
 MODEL_FAILED = "model_failed"
 _PATIENCE_S = 5.0
 _KEPT = 8  # requests a scene
-_BUSY_S = 1.0
 
 
 class Ranks(Protocol):
@@ -35,19 +34,12 @@ class Ranks(Protocol):
 class RecentRequests:
     """The last requests of each scene; scenes come from plans, so they are few."""
 
-    def __init__(self, kept: int = _KEPT, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, kept: int = _KEPT) -> None:
         self._of: defaultdict[str, deque[RankInput]] = defaultdict(lambda: deque(maxlen=kept))
-        self._clock, self._last_at = clock, float("-inf")
 
     def add(self, request: RankInput) -> None:
-        self._last_at = self._clock()
         if request.ids:
             self._of[request.scene].append(request)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether the last second brought a request."""
-        return self._clock() - self._last_at < _BUSY_S
 
     def of(self, scene: str) -> tuple[RankInput, ...]:
         return tuple(self._of[scene]) if scene in self._of else ()
@@ -58,7 +50,7 @@ class Rehearsal:
     """Ranks recent requests under snapshots that are not live yet.
 
     `live`: the live snapshot of a scene; what it cannot score either is no fault of the new model.
-    `pace`: of the requests.
+    `pace`: of the requests, which count as offered themselves.
     """
 
     pool: ModelPool

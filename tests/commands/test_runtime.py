@@ -1,5 +1,6 @@
 """The service over its embedded store: nothing to install, nothing lost between starts."""
 
+import contextlib
 import os
 import signal
 import time
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from service.commands.runtime import build_runtime
+from service.commands.runtime import build_runtime, comes_in
+from service.scoring.admission import Admission, Overloaded
 from service.settings import load_settings
 from tests.api.running import PLAN, running
 from tests.scoring.packages import publish_tiny
@@ -77,3 +79,22 @@ def test_a_store_that_cannot_be_understood_is_named_without_its_password(models,
 def test_the_thread_budget_can_be_set_and_is_shown(models, tmp_path):
     with running(models, "redis://127.0.0.1:9/0", tmp_path / "state") as service:
         assert "finerank_inference_threads 2.0" in service.client.get("/metrics").text
+
+
+def test_requests_come_in_though_none_of_them_is_let_in() -> None:
+    now = 100.0
+    admission = Admission(1, lambda: now)
+    assert not comes_in(admission)
+    waiting = [admission.enter(0.040)]  # nothing is known of what it brings
+    assert comes_in(admission)
+    admission.saw(500, 0.010)
+    with contextlib.suppress(Overloaded):
+        while True:
+            waiting.append(admission.enter(0.040))
+    for ticket in waiting:
+        ticket.leave()
+    now = 101.0
+    assert admission.in_progress == 0
+    assert comes_in(admission)
+    now = 110.0
+    assert not comes_in(admission)

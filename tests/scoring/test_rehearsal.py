@@ -1,4 +1,4 @@
-"""The last requests of each scene, and whether requests come in now."""
+"""The last requests of each scene."""
 
 from service.scoring.ranking import RankInput
 from service.scoring.rehearsal import RecentRequests
@@ -16,14 +16,3 @@ def test_the_last_requests_of_each_scene_are_kept() -> None:
     assert [r.request_id for r in recent.of("feed")] == ["1", "2"]
     assert [r.request_id for r in recent.of("shop")] == ["7"]
     assert recent.of("unknown") == ()
-
-
-def test_it_is_busy_for_a_second_after_a_request() -> None:
-    now = 100.0
-    recent = RecentRequests(clock=lambda: now)
-    assert not recent.is_busy
-    recent.add(request(1))
-    now = 100.9
-    assert recent.is_busy
-    now = 101.1
-    assert not recent.is_busy
