@@ -23,6 +23,8 @@ from service.experiment.walk import (
     shadow_models,
 )
 
+RESERVE_MS = 3.0  # what scoring keeps of every deadline to write and send the answer
+
 _FORMS = ("score", "multiplicative", "additive")
 
 
@@ -54,6 +56,15 @@ def _forms(plan: Plan) -> Iterator[Finding]:
                     (*path, "params", weight_name(head)),
                     f"{weight_name(head)!r} is the weight of {head!r} already: change it there",
                 )
+
+
+def _deadline(plan: Plan) -> Iterator[Finding]:
+    if plan.deadline_ms <= RESERVE_MS:
+        yield _error(
+            ("deadline_ms",),
+            f"deadline_ms is {plan.deadline_ms:g}, of which {RESERVE_MS:g} ms are kept for writing"
+            " the answer: nothing would ever be ranked; give it more",
+        )
 
 
 def _params(plan: Plan) -> Iterator[Finding]:
@@ -260,6 +271,7 @@ def _out_of_bounds(name: str, value: float, param: Param) -> str:
 
 
 _RULES: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
+    _deadline,
     _forms,
     _params,
     _names,

@@ -1,5 +1,6 @@
 """The parts of a plan must agree; each rule has a plan that breaks it, and its sentence."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding
 from service.experiment.plan import parse_plan
-from service.experiment.rules import agree
+from service.experiment.rules import RESERVE_MS, agree
+from service.scoring.admission import Admission
 from tests.experiment.packages import plan
 
 ARM = "layers/0/experiments/0/arms/1/set"
@@ -289,3 +291,16 @@ def test_a_ladder_may_be_empty_or_have_every_step():
 def test_a_plan_that_says_nothing_cuts_to_a_hundred_candidates_and_then_to_the_input_order():
     steps = parse_plan(plan()).ladder
     assert [(s.step, s.least) for s in steps] == [("fewer", 100), ("input_order", 100)]
+
+
+def test_a_deadline_leaves_more_than_the_reserve():
+    assert inspect.signature(Admission).parameters["reserve_s"].default * 1000 == RESERVE_MS
+    for deadline_ms in (1, RESERVE_MS):
+        assert errors(("deadline_ms", deadline_ms)) == [
+            (
+                "/deadline_ms",
+                f"deadline_ms is {deadline_ms:g}, of which 3 ms are kept for writing the answer:"
+                " nothing would ever be ranked; give it more",
+            )
+        ]
+    assert warnings(("deadline_ms", 3.1)) == []
