@@ -6,6 +6,10 @@ from starlette.requests import Request
 
 from service.errors import TokenMissing, TokenWrong
 
+_KEPT = (
+    "this service's is what FINERANK_TOKEN said when it started,"
+    " or else in the file token of its state directory"
+)
 _CHALLENGE = {"www-authenticate": 'Bearer realm="finerank"'}
 
 
@@ -25,13 +29,11 @@ def require_token(request: Request, token: str) -> None:
     given = _given(request)
     if given is None:
         raise TokenMissing(
-            "send the write token: Authorization: Bearer $FINERANK_TOKEN", headers=_CHALLENGE
+            f"send the write token: Authorization: Bearer $FINERANK_TOKEN; {_KEPT}",
+            headers=_CHALLENGE,
         )
     if not _is(given, token):
-        raise TokenWrong(
-            "the bearer token is wrong: this service's is what FINERANK_TOKEN said when it started,"
-            " or else in the file token of its state directory"
-        )
+        raise TokenWrong(f"the bearer token is wrong; {_KEPT}")
 
 
 def _given(request: Request) -> str | None:

@@ -19,6 +19,10 @@ def test_the_token_opens_whatever_the_case_of_the_scheme(given):
 def test_without_a_bearer_token_the_caller_is_told_to_send_one(given):
     with pytest.raises(TokenMissing, match=r"Authorization: Bearer \$FINERANK_TOKEN") as refusal:
         require_token(request(given), "secret")
+    assert refusal.value.detail.endswith(
+        "; this service's is what FINERANK_TOKEN said when it started,"
+        " or else in the file token of its state directory"
+    )
     assert refusal.value.headers == {"www-authenticate": 'Bearer realm="finerank"'}
 
 
