@@ -107,6 +107,9 @@ def _pointed_at(model: Document, ref: ModelRef) -> int:
 
 
 def _say(moved: Document) -> None:
+    if moved["replaced"] == moved["version"]:
+        console.out.print(f"{moved['name']}/{moved['version']} is {moved['alias']} already")
+        return
     was = f"version {moved['replaced']}" if moved["replaced"] else "nothing"
     scenes = ", ".join(moved["scenes"]) or "no scene"
     console.out.print(

@@ -46,6 +46,8 @@ def test_promote_and_demote_move_the_alias_of_a_service(service, finerank, tmp_p
     publish_tiny(service.runtime.settings.models, seed=1, champion=False)
     done = finerank("models", "promote", "tiny/2")
     assert done.stdout == "tiny@champion: version 1 -> version 2 (feed)\n"
+    again = finerank("models", "promote", "tiny/2")
+    assert again.stdout == "tiny/2 is champion already\n"
     listed = finerank("models", "list", "--url", service.url).stdout.splitlines()
     assert listed[2].split() == ["tiny/2", "loaded", "champion", "feed"]
     done = finerank("models", "promote", "tiny@champion", "--alias", "stable")
