@@ -67,12 +67,33 @@ def change_params(plan: Document, params: Mapping[str, float | Mapping[str, floa
     return changed
 
 
+def named_alone(plan: Document, name: str) -> str:
+    """`base.c` as the plan-wide `c`, where formula `base` alone declares it; else `name`.
+
+    Raises:
+        InvalidRequest: other formulas declare it too, and would change with it.
+    """
+    formula, dot, param = name.partition(".")
+    formulas = plan.get("formulas", {})
+    owners = [f for f, spec in formulas.items() if param in dict(_slots_of(spec))]
+    if not dot or formula not in owners:
+        return name
+    if owners != [formula]:
+        detail = f"{name}: {param!r} is one param of formulas {', '.join(owners)}"
+        raise InvalidRequest(f"{detail}; write {param}=… to change it in all of them")
+    return param
+
+
 def _slots(plan: Document) -> Iterator[tuple[str, _Slot]]:
     for spec in plan.get("formulas", {}).values():
-        params = spec.get("params") or {}
-        for name in params:
-            yield name, _Slot(params, name, "value")
-        for form in _FORMS:
-            terms = spec.get(form) or {}
-            for head in terms:
-                yield _WEIGHT + head, _Slot(terms, head, "weight")
+        yield from _slots_of(spec)
+
+
+def _slots_of(spec: Document) -> Iterator[tuple[str, _Slot]]:
+    params = spec.get("params") or {}
+    for name in params:
+        yield name, _Slot(params, name, "value")
+    for form in _FORMS:
+        terms = spec.get(form) or {}
+        for head in terms:
+            yield _WEIGHT + head, _Slot(terms, head, "weight")

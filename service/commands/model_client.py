@@ -5,7 +5,7 @@ from typing import Any, Self
 import httpx
 
 from service.commands.local_token import local_token
-from service.commands.plan_client import Document, NoAnswer, Refused, accepted
+from service.commands.plan_client import Document, NoAnswer, Refused, accepted, with_scheme
 
 TIMEOUT_S = 300.0  # a version is proved before the answer
 
@@ -15,7 +15,7 @@ class ModelClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._token = token or local_token(url)
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1", timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=f"{with_scheme(url)}/v1", timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self

@@ -52,7 +52,7 @@ class PlanClient:
         self._place = f"{root}/{scene}".rstrip("/")
         self._key = PlanKey(key) if key else None
         self._token = token or local_token(url)
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=with_scheme(url), timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +197,17 @@ class PlanClient:
             raise NoAnswer(self._http.base_url, error) from error
         except ValueError as error:  # a number that JSON does not have
             raise Refused(f"the document cannot be sent: {error}") from error
+
+
+def with_scheme(url: str) -> str:
+    """The URL of a service, without its last slash.
+
+    Raises:
+        Refused: it does not begin with http.
+    """
+    if "://" not in url:
+        raise Refused(f"{url!r} is no URL of a service: add http://, as in http://{url}")
+    return url.rstrip("/")
 
 
 def _login() -> str:

@@ -1,13 +1,14 @@
 """`finerank plan set, publish, rollback, freeze, sign`: change what is live."""
 
+import math
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from service.api.plan_edit import change_params
+from service.api.plan_edit import change_params, named_alone
 from service.commands import console
-from service.commands.plan_client import PlanClient, Refused, read_document
+from service.commands.plan_client import Document, PlanClient, Refused, read_document
 from service.commands.plan_options import (
     URL,
     Author,
@@ -41,7 +42,9 @@ def register(group: typer.Typer) -> None:
 
 def set_params(
     scene: Scene,
-    assignments: Annotated[list[str], typer.Argument(help="b=1.6 c=0.2; weights are w_HEAD.")],
+    assignments: Annotated[
+        list[str], typer.Argument(help="b=1.6 or FORMULA.b=1.6; weights are w_HEAD.")
+    ],
     url: Url = URL,
     token: Token = None,
     key: Key = None,
@@ -59,6 +62,7 @@ def set_params(
     params = dict(map(_assignment, assignments))
     with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         before = client.get()
+        params = {_param(before["plan"], name): value for name, value in params.items()}
         with suppress(ServiceError):  # what cannot be changed the service refuses better
             same = change_params(before["plan"], params) == before["plan"]
             unless_unchanged(before["version"], same=same, yes=yes)
@@ -187,7 +191,17 @@ def sign(file: File, key: Key = None) -> None:
 def _assignment(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
     try:
-        return name.strip(), float(number)
+        value = float(number)
     except ValueError:
         hint = "write name=number, like b=1.6"
         raise console.fail(f"{text!r}: {hint}") from None
+    if not math.isfinite(value):
+        raise console.fail(f"{text!r}: numbers must be finite")
+    return name.strip(), value
+
+
+def _param(plan: Document, name: str) -> str:
+    try:
+        return named_alone(plan, name)
+    except ServiceError as error:
+        raise Refused(error.detail) from error

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from service.api.plan_edit import change_params
+from service.api.plan_edit import change_params, named_alone
 from service.errors import InvalidRequest
 
 PLAN = {
@@ -62,3 +62,15 @@ def test_an_unknown_param_is_refused_with_the_nearest_name():
         InvalidRequest, match=r"no formula has a param 'zz' \(known: a, b, w_ctr, w_vcr\)"
     ):
         formulas({"zz": 1})
+
+
+def test_a_param_may_be_named_under_the_one_formula_that_has_it():
+    assert named_alone(PLAN, "base.a") == "a"
+    assert named_alone(PLAN, "sum.w_like") == "sum.w_like"  # not declared: refused by name later
+    assert named_alone(PLAN, "a") == "a"
+    assert named_alone(PLAN, "boost.a") == "boost.a"
+    with pytest.raises(InvalidRequest) as refusal:
+        named_alone(PLAN, "boost.b")
+    assert refusal.value.detail == (
+        "boost.b: 'b' is one param of formulas base, boost; write b=… to change it in all of them"
+    )

@@ -195,3 +195,22 @@ def test_with_a_key_every_write_is_signed(tmp_path):
         holder("plan", "publish", "feed", file, status=3)
         refused = stranger("plan", "sign", file, status=1)
         assert "signing needs the key: FINERANK_PLAN_KEY" in refused.stderr
+
+
+def test_a_param_is_set_under_the_name_that_set_prints(finerank):
+    done = finerank("plan", "set", "feed", "base.b=1.7")
+    assert done.stdout.splitlines()[0].startswith("base.b: 1.2 -> 1.7 ")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_param_is_a_finite_number(finerank, number):
+    done = finerank("plan", "set", "feed", f"b={number}", status=1)
+    assert done.stderr == f"error: 'b={number}': numbers must be finite\n"
+
+
+@pytest.mark.parametrize("command", [("plan", "get", "feed"), ("models", "promote", "tiny/1")])
+def test_a_url_without_a_scheme_is_told_to_have_one(command):
+    done = Command(FINERANK_URL="localhost:8600", COLUMNS="200")(*command, status=1)
+    assert done.stderr == (
+        "error: 'localhost:8600' is no URL of a service: add http://, as in http://localhost:8600\n"
+    )
