@@ -6,7 +6,8 @@ commands, and one that cannot be loaded is a warning.
 """
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Annotated
 
 import typer
 
@@ -50,9 +51,27 @@ def build_cli() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
+    app.callback()(root)
     for room in _ROOMS:
         room.register(app)
     return app
+
+
+def root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=lambda asked: asked and _tell_version()),
+    ] = False,
+) -> None:
+    """The fine-ranking stage of a recommender: train, serve, change formulas live."""
+
+
+def _tell_version() -> None:
+    try:
+        console.out.print(f"finerank {version('finerank')}", markup=False, highlight=False)
+    except PackageNotFoundError:
+        raise console.fail("finerank is not installed, so its version is not known") from None
+    raise typer.Exit
 
 
 def add_plugins(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 
 import pytest
 from typer.testing import CliRunner
@@ -63,3 +63,8 @@ def test_a_plugin_that_cannot_be_loaded_is_told_and_stops_nothing(monkeypatch, c
 )
 def test_serving_commands_load_no_plugin(arguments, needed):
     assert cli.needs_plugins(cli.build_cli(), arguments) is needed
+
+
+def test_the_version_is_that_of_the_installed_package():
+    answer = CliRunner().invoke(cli.build_cli(), ["--version"])
+    assert (answer.exit_code, answer.output) == (0, f"finerank {version('finerank')}\n")
