@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -59,15 +60,19 @@ def commands(page: str) -> list[Command]:
     ):
         first = page[: block.start(1)].count("\n") + 1
         lines = list(enumerate(block[1].splitlines(), start=first))
+        exported = ""  # holds until the end of its block
         while lines:
             number, text = lines.pop(0)
             text = text.removeprefix("$ ")
             while not complete(text):
                 text += "\n" + lines.pop(0)[1]
+            if text.startswith("export "):
+                exported += f"{text}\n"
+                continue
             printed = []
             while lines and not lines[0][1].startswith("$ "):
                 printed.append(lines.pop(0)[1])
-            found.append(Command(number, text, "\n".join(printed)))
+            found.append(Command(number, exported + text, "\n".join(printed)))
     return found
 
 
@@ -135,8 +140,7 @@ def server(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         while process.poll() is None and not is_ready(address):
             time.sleep(0.05)
         assert process.poll() is None, (state / "serve.log").read_text()
-        token = (state / "token").read_text().strip()
-        yield environment | {"ADDRESS": address, "FINERANK_TOKEN": token}
+        yield environment | {"ADDRESS": address}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -155,6 +159,7 @@ def test_a_command_prints_what_the_readme_says(
     command: Command, server: dict[str, str], folder: Path
 ) -> None:
     text = command.text.replace(ADDRESS, server["ADDRESS"]).replace(".venv/bin/", f"{BIN}/")
+    text = text.replace(".finerank/", f"{server['FINERANK_STATE_DIR']}/")
     # A deadline that a busy machine keeps, too.
     text = text.replace("/rank -d", "/rank -H 'x-request-timeout-ms: 5000' -d")
     done = subprocess.run(
@@ -166,6 +171,19 @@ def test_a_command_prints_what_the_readme_says(
         assert same(json.loads(done.stdout), json.loads(command.printed)), printed
     else:
         assert prints(printed, command.printed), printed
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git says what it ignores")
+def test_what_the_pages_commands_leave_is_ignored_and_the_demo_is_not(clone: Path) -> None:
+    left = ["models/demo/2/model.onnx", "models/other/1/model.onnx", "logs/1.jsonl"]
+    kept = ["models/demo/1/model.onnx", "models/demo/plan.json"]
+    rules = (clone / ".gitignore").read_text()
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / ".gitignore").write_text(rules)
+        subprocess.run(["git", "init", "-q", place], check=True)
+        ask = ["git", "-C", place, "check-ignore", *left, *kept]
+        done = subprocess.run(ask, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == left
 
 
 def test_the_first_screen_ranks() -> None:
