@@ -119,6 +119,12 @@ class BodyTooLarge(ServiceError):
     status, code, title = 413, "body-too-large", "The body is too large"
 
 
+class BodyEncoded(ServiceError):
+    """A body in an encoding that is not read."""
+
+    status, code, title = 415, "body-encoded", "The body has an encoding that is not read"
+
+
 class InvalidRequest(ServiceError):
     """The body is JSON, and breaks a rule of the request form."""
 

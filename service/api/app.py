@@ -27,7 +27,7 @@ from service.api.scenes import Scenes
 from service.api.shadow_routes import Canaries, shadow_routes
 from service.api.shadowing import Shadowing
 from service.api.v2_routes import v2_routes
-from service.errors import BodyTooLarge
+from service.errors import ServiceError
 from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader
 from service.experiment.served import Served
@@ -110,11 +110,11 @@ def build_app(parts: Parts, lifespan: Lifespan | None = None) -> App:
     app.add_middleware(DoorMiddleware, door=door)
     app.state.door = door
 
-    def count_too_large(scope: Scope) -> None:
+    def count_refused(scope: Scope, why: ServiceError) -> None:
         if asks_to_rank(scope):
-            parts.metrics.requests.labels(NO_SCENE, str(BodyTooLarge.status)).inc()
+            parts.metrics.requests.labels(NO_SCENE, str(why.status)).inc()
 
-    app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes, on_declared=count_too_large)
+    app.add_middleware(BodyLimit, max_bytes=parts.max_body_bytes, on_refused=count_refused)
     return app
 
 

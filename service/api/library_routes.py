@@ -19,7 +19,7 @@ from service.experiment.library import Library, check_library
 from service.experiment.store import StoredPlan
 
 _READ = problems(404, 503)
-_WRITE = problems(400, 401, 403, 404, 412, 413, 422, 428, 503)
+_WRITE = problems(400, 401, 403, 404, 412, 413, 415, 422, 428, 503)
 
 
 def library_routes(publisher: Publisher, token: str) -> APIRouter:

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem_response
-from service.errors import BodyTooLarge, BodyTooSlow
+from service.errors import BodyEncoded, BodyTooLarge, BodyTooSlow, ServiceError
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
 BODY_S = 10.0
 
+_PLAIN = ("", "identity")
+
 
 class BodyLimit:
-    """Refuse bodies over `max_bytes`, declared or counted, and those that take over `body_s`.
+    """Refuse encoded bodies, those over `max_bytes`, declared or counted, and those over `body_s`.
 
-    `on_declared` is called with the scope of what is refused here, which no route sees.
+    `on_refused` is called with the scope of what is refused here, which no route sees, and why.
     """
 
     def __init__(
@@ -29,10 +31,10 @@ class BodyLimit:
         app: ASGIApp,
         max_bytes: int,
         body_s: float = BODY_S,
-        on_declared: Callable[[Scope], None] | None = None,
+        on_refused: Callable[[Scope, ServiceError], None] | None = None,
     ) -> None:
         self._app = app
-        self._on_declared = on_declared
+        self._on_refused = on_refused
         self._max_bytes = max_bytes
         self._body_s = body_s
 
@@ -43,12 +45,20 @@ class BodyLimit:
         fields = dict(reversed(list(scope["headers"])))  # the first of a name counts
         body = _Body(receive, self._max_bytes, self._body_s, silent=b"expect" in fields)
         declared = fields.get(b"content-length", b"")
+        encoding = fields.get(b"content-encoding", b"").decode("latin-1")
+        why: ServiceError | None = None
         if declared.isdigit() and int(declared) > self._max_bytes:
-            if self._on_declared is not None:
-                self._on_declared(scope)
-            refusal = problem_response(
-                _too_large(self._max_bytes, declared.decode()), scope["path"]
+            why = _too_large(self._max_bytes, declared.decode())
+        elif encoding.strip().lower() not in _PLAIN:
+            why = BodyEncoded(
+                f"Content-Encoding is {encoding[:40]!r}: bodies are read as they are;"
+                " send it uncompressed, without this header",
+                headers={"accept-encoding": "identity"},
             )
+        if why is not None:
+            if self._on_refused is not None:
+                self._on_refused(scope, why)
+            refusal = problem_response(why, scope["path"])
             await refusal(scope, body.receive, body.ending(send))
             return
         if declared == b"0" or (not declared and b"transfer-encoding" not in fields):

@@ -19,7 +19,7 @@ from service.experiment.connection import UNAVAILABLE
 from service.scoring.proof import shown
 
 _Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-_WRITE = problems(400, 401, 403, 404, 409, 413, 422, 503)
+_WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 class _Body(BaseModel):

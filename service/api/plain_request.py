@@ -28,6 +28,7 @@ _STARTS = (b"POST /rank ", b"POST /v1/rank ")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 _ELSEWHERE = frozenset(
     {
+        b"content-encoding",
         b"content-length",  # a second one
         b"connection",  # unless keep-alive
         b"expect",

@@ -34,7 +34,7 @@ from service.experiment.document import Plan
 from service.metrics import Metrics
 
 _READ = problems(404, 503)
-_WRITE = problems(400, 401, 403, 404, 412, 413, 422, 428, 503)
+_WRITE = problems(400, 401, 403, 404, 412, 413, 415, 422, 428, 503)
 
 
 def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter:
@@ -86,7 +86,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
 
     @router.post(
         "/{scene}/validate",
-        responses={200: {"model": ValidateReply}, **problems(400, 413, 503)},
+        responses={200: {"model": ValidateReply}, **problems(400, 413, 415, 503)},
         openapi_extra=body_of(Plan),
     )
     async def validate_plan(scene: str, request: Request) -> Response:

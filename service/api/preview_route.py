@@ -34,7 +34,7 @@ def preview_routes(
 
     @router.post(
         "/{scene}/preview",
-        responses={200: {"model": PreviewReply}, **problems(400, 413, 422, 503)},
+        responses={200: {"model": PreviewReply}, **problems(400, 413, 415, 422, 503)},
         openapi_extra=body_of(Plan),
     )
     async def preview_plan(scene: str, request: Request) -> Response:

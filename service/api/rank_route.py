@@ -42,7 +42,7 @@ OVERLOAD = "overload"  # the reason under which refusals are counted
 
 _UNQUOTED = "!#$&'()*+,/:;=?@[]"
 _LEFT = "499"  # the caller went away while it sent; as nginx counts it
-_PROBLEMS = (400, 413, 422, 503)
+_PROBLEMS = (400, 413, 415, 422, 503)
 
 
 class RankRoute:

@@ -30,7 +30,7 @@ from service.scoring.raw import run_rows
 from service.scoring.session import Stop
 
 _READ = problems(404)
-_INFER = problems(400, 404, 413, 422, 503)
+_INFER = problems(400, 404, 413, 415, 422, 503)
 _BINARY = "inference-header-content-length"
 
 

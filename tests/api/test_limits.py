@@ -1,5 +1,6 @@
 """Bodies are counted, and refusals reach clients that are still sending."""
 
+import gzip
 import itertools
 import json
 import shutil
@@ -124,3 +125,20 @@ def test_curl_gets_the_refusal_of_a_large_file(url, tmp_path):
         check=False,
     )
     assert json.loads(done.stdout)["status"] == 413, done.stderr
+
+
+@pytest.mark.parametrize("path", ["/length", "/deaf"])
+def test_an_encoded_body_is_refused_before_any_route(url, path):
+    body = gzip.compress(b"{}")
+    answer = httpx.post(url + path, content=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert answer.json()["type"] == "urn:finerank:problem:body-encoded"
+    assert answer.json()["detail"] == (
+        "Content-Encoding is 'gzip': bodies are read as they are;"
+        " send it uncompressed, without this header"
+    )
+
+
+def test_identity_is_no_encoding(url):
+    answer = httpx.post(url + "/length", content=b"xyz", headers={"Content-Encoding": "Identity"})
+    assert (answer.status_code, answer.text) == (200, "3")

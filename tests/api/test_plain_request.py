@@ -95,6 +95,7 @@ ELSEWHERE = {
     "a line end before": b"\r\n" + PLAIN,
     "a head without its end": PLAIN[: PLAIN.index(b"\r\n\r\n") + 3],
     "no header at all": b"POST /rank HTTP/1.1\r\n\r\n",
+    "an encoded body": request(LENGTH, b"Content-Encoding: gzip"),
     "chunked": request(b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
     "chunked and a length": request(LENGTH, b"Transfer-Encoding: chunked"),
     "an unknown coding": request(LENGTH, b"transfer-encoding: identity"),

@@ -1,6 +1,7 @@
 """POST /rank over real HTTP: both forms, every refusal, headers, determinism."""
 
 import copy
+import gzip
 import math
 import re
 import socket
@@ -407,3 +408,11 @@ def test_a_caller_who_leaves_while_sending_is_counted_as_gone(service):
     while left() == before:
         time.sleep(0.002)
     assert left() == before + 1
+
+
+@pytest.mark.parametrize("path", ["/rank", "/v1/rank"])
+def test_a_compressed_request_is_told_to_come_uncompressed(service, path):
+    headers = {"Content-Encoding": "gzip"}
+    answer = service.client.post(path, content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith("Content-Encoding is 'gzip': bodies are read as")
