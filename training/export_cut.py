@@ -18,6 +18,7 @@ from service.scoring.graphs import (
     USER_PART,
     USER_SIDES,
     CutGraphs,
+    Graphs,
     WholeGraph,
 )
 from service.scoring.session import Session
@@ -40,7 +41,8 @@ class Cut:
     files: Mapping[str, bytes]
     parity: Parity | None
     says: str  # 'user/item/rank', or why there are no files
-    grouped: bytes = b""  # rank.onnx with the groups of a bank together, which is to be rounded
+    grouped: bytes = b""
+    """rank.onnx with the groups of a bank together, to be rounded; itself where heads differ."""
 
 
 def export_cut(
@@ -63,6 +65,12 @@ def export_cut(
     worst = max(parity.max_abs_difference.values())
     if not worst <= TOLERANCE:
         return Cut({}, parity, f"not cut: heads would differ by {worst:.2g} from model.onnx")
+    together = CutGraphs(
+        user, item, Session(grouped, label="grouped rank.onnx"), schema, heads.heads
+    )
+    apart = _measure(together, graphs, schema, inputs).max_abs_difference.values()
+    if not max(apart) <= TOLERANCE:
+        grouped = files[RANK_FILE]
     return Cut(files, parity, CUT, grouped)
 
 
@@ -83,7 +91,7 @@ def _export(parts: CutHeads, schema: FeatureSchema) -> tuple[dict[str, bytes], b
 
 
 def _measure(
-    graphs: CutGraphs, whole: WholeGraph, schema: FeatureSchema, inputs: Mapping[str, Array]
+    graphs: Graphs, whole: Graphs, schema: FeatureSchema, inputs: Mapping[str, Array]
 ) -> Parity:
     """Requests of several sizes: the user of one row, the items of the rows from there on."""
     rows = len(next(iter(inputs.values())))

@@ -1,6 +1,7 @@
 """user.onnx, item.onnx, rank.onnx: measured against model.onnx, left out when they differ."""
 
 import numpy as np
+import onnx
 import pytest
 
 from service.scoring.graphs import CUT, CUT_FILES, WholeGraph
@@ -9,6 +10,7 @@ from tests.training.rankers.test_cut import SCHEMA, made, rows
 from training import export_cut as export_cut_module
 from training.export import export_graph
 from training.export_cut import export_cut
+from training.grouped import as_groups
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,23 @@ def test_cut_that_differs_is_left_out_with_its_difference(graph, heads, inputs, 
     cut = export_cut(heads, SCHEMA, whole, inputs)
     assert cut.says.startswith("not cut: heads would differ by ")
     assert not cut.files
+
+
+def test_groups_that_differ_from_the_graph_of_pairs_are_left_out(graph, heads, inputs, monkeypatch):
+    rank = graph.cut.files["rank.onnx"]
+    assert graph.cut.grouped != rank
+
+    def spoilt(model, *, one_row):
+        made = as_groups(model, one_row=one_row)
+        for tensor in made.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT:
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        return made
+
+    monkeypatch.setattr(export_cut_module, "as_groups", spoilt)
+    whole = WholeGraph(Session(graph.content), SCHEMA, heads.heads)
+    cut = export_cut(heads, SCHEMA, whole, inputs)
+    assert cut.says == CUT
+    assert cut.files == graph.cut.files
+    assert cut.grouped == rank
