@@ -14,7 +14,7 @@ from training.export_int8 import Judged, Limits, export_int8
 from training.matrices import as_matrices
 
 TRUNK = {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [64, 32]}
-WIDE = Limits(auc_loss=1.0, top10_overlap=0.0)
+WIDE = Limits(auc_loss=1.0, top10_overlap=0.0, calibration=0.05)
 ROWS = 700
 
 
@@ -70,11 +70,13 @@ def test_ranker_that_is_served_whole_is_rounded_whole(graph, heads, judged):
 
 
 def test_variant_that_costs_too_much_has_no_file_but_its_reasons(graph, heads, judged, tmp_path):
-    int8 = export_int8(graph, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01))
+    int8 = export_int8(graph, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01, -1.0))
     assert not int8.content
     assert "AUC of ctr falls by " in int8.variant.refused
     assert "more than -1; " in int8.variant.refused
     assert "the ten best by ctcvr overlap by " in int8.variant.refused
+    assert "; the mean of ctcvr moves by " in int8.variant.refused
+    assert int8.variant.refused.endswith("%, more than -100.00%")
     written = int8.write(tmp_path, judged.inputs)
     assert not list(tmp_path.iterdir())
     assert written == int8.variant
@@ -116,5 +118,20 @@ def test_groups_that_cost_too_much_are_rounded_one_by_one(graph, heads, judged):
     none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
     limits = Limits(1.0, 0.5)
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, limits) for g in (wrong, none))
+    assert not found.variant.refused
+    assert found.content == expected.content
+
+
+def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, judged):
+    halved = onnx.load_model_from_string(graph.cut.grouped)
+    for node in halved.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["twice" if name == "cvr" else name for name in names]
+    half = onnx.numpy_helper.from_array(np.array(0.5, np.float32), "half")
+    halved.graph.initializer.append(half)
+    halved.graph.node.append(onnx.helper.make_node("Mul", ["twice", "half"], ["cvr"]))
+    wrong = replace(graph, cut=replace(graph.cut, grouped=halved.SerializeToString()))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (wrong, none))
     assert not found.variant.refused
     assert found.content == expected.content
