@@ -5,15 +5,16 @@ from http import HTTPStatus
 import orjson
 import structlog
 from fastapi import FastAPI
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from service.api.answer import Answer
 from service.errors import Fault, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _TYPE = "urn:finerank:problem:"
 
 log = structlog.get_logger("finerank.api")
@@ -84,10 +85,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     asked = f"{request.method} {request.url.path}"
-    allowed = Headers(error.headers).get("allow")
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["allow"] = _methods(request) or headers.get("allow", "")
     details = {
         HTTPStatus.NOT_FOUND: f"{asked}: there is no such route; /openapi.json lists them",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{asked}: this route takes {allowed}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{asked}: this route takes {headers.get('allow')}",
     }
     document = {
         "type": "about:blank",
@@ -99,9 +102,20 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return Response(
         orjson.dumps(document),
         status_code=status.value,
-        headers=dict(error.headers or {}),
+        headers=headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def _methods(request: Request) -> str:
+    """What all routes of this path take; the framework names those of the first one only."""
+    asked = {key: request.scope[key] for key in ("type", "path", "root_path", "headers")}
+
+    def takes(method: str) -> bool:
+        scope = {**asked, "method": method}
+        return any(route.matches(dict(scope))[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(filter(takes, _METHODS))
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

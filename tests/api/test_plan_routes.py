@@ -335,7 +335,7 @@ def test_writers_that_take_any_version_all_get_through(service):
 
 
 def test_a_caller_may_ask_for_more_time_than_the_scenes_default(service):
-    service.publish({**PLAN, "scene": "hasty", "deadline_ms": 1}, "hasty")
+    service.publish({**PLAN, "scene": "hasty", "deadline_ms": 3.001}, "hasty")
     request = {"scene": "hasty", "items": [{"id": "i20"}]}
     assert service.rank(request).json()["degraded"] == ["deadline"]
     assert service.rank(request, **{"X-Request-Timeout-Ms": "5000"}).json()["degraded"] == []
@@ -358,3 +358,10 @@ def test_a_param_of_the_wrong_type_is_named_once(service):
     answer = service.client.patch(URL, json={"params": {"b": "1.6"}}, headers=headers).json()
     assert answer["detail"] == "/params/b: must be a number or an object, not a string"
     assert [fault["pointer"] for fault in answer["errors"]] == ["/params/b"]
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_wrong_method_is_told_what_all_routes_of_the_path_take(service, method):
+    answer = service.client.request(method, URL)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PATCH, PUT")
+    assert answer.json()["detail"] == f"{method} {URL}: this route takes GET, PATCH, PUT"
