@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.contract.encode import Array
+from service.contract.errors import PackageError
 from service.contract.features import FeatureSchema
 from service.contract.manifest import Parity
+from service.scoring.errors import RunFailed
 from service.scoring.graphs import (
     CUT,
     CUT_FILES,
@@ -42,7 +44,7 @@ class Cut:
     parity: Parity | None
     says: str  # 'user/item/rank', or why there are no files
     grouped: bytes = b""
-    """rank.onnx with the groups of a bank together, to be rounded; itself where heads differ."""
+    """rank.onnx with the groups of a bank together, to be rounded; itself, where heads differ."""
 
 
 def export_cut(
@@ -65,11 +67,13 @@ def export_cut(
     worst = max(parity.max_abs_difference.values())
     if not worst <= TOLERANCE:
         return Cut({}, parity, f"not cut: heads would differ by {worst:.2g} from model.onnx")
-    together = CutGraphs(
-        user, item, Session(grouped, label="grouped rank.onnx"), schema, heads.heads
-    )
-    apart = _measure(together, graphs, schema, inputs).max_abs_difference.values()
-    if not max(apart) <= TOLERANCE:
+    try:
+        pairs = Session(grouped, label="rank.onnx with its groups together")
+        together = CutGraphs(user, item, pairs, schema, heads.heads)
+        apart = max(_measure(together, graphs, schema, inputs).max_abs_difference.values())
+    except (PackageError, RunFailed):
+        apart = np.inf
+    if not apart <= TOLERANCE:
         grouped = files[RANK_FILE]
     return Cut(files, parity, CUT, grouped)
 

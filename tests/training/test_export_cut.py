@@ -53,19 +53,37 @@ def test_cut_that_differs_is_left_out_with_its_difference(graph, heads, inputs, 
     assert not cut.files
 
 
-def test_groups_that_differ_from_the_graph_of_pairs_are_left_out(graph, heads, inputs, monkeypatch):
+def off(model):
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def torn(model):
+    del model.graph.node[0]
+
+
+def narrow(model):
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2:
+            values = onnx.numpy_helper.to_array(tensor)[:-1]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+@pytest.mark.parametrize("spoil", [off, torn, narrow])
+def test_groups_whose_heads_are_not_those_of_the_graph_of_pairs_are_left_out(
+    graph, heads, inputs, monkeypatch, spoil
+):
     rank = graph.cut.files["rank.onnx"]
     assert graph.cut.grouped != rank
 
-    def spoilt(model, *, one_row):
+    def as_wrong_groups(model, *, one_row):
         made = as_groups(model, one_row=one_row)
-        for tensor in made.graph.initializer:
-            if tensor.data_type == onnx.TensorProto.FLOAT:
-                values = onnx.numpy_helper.to_array(tensor) * np.float32(1.01)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        spoil(made)
         return made
 
-    monkeypatch.setattr(export_cut_module, "as_groups", spoilt)
+    monkeypatch.setattr(export_cut_module, "as_groups", as_wrong_groups)
     whole = WholeGraph(Session(graph.content), SCHEMA, heads.heads)
     cut = export_cut(heads, SCHEMA, whole, inputs)
     assert cut.says == CUT
