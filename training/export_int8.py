@@ -137,6 +137,8 @@ def _refused(reason: str, limits: Limits) -> Variant:
         auc_loss_limit=limits.auc_loss,
         top10_overlap={},
         top10_overlap_limit=limits.top10_overlap,
+        calibration={},
+        calibration_limit=limits.calibration,
         max_abs_difference={},
         rows=0,
         lists=0,
@@ -237,6 +239,8 @@ class _Measured:
             auc_loss_limit=limits.auc_loss,
             top10_overlap=overlap,
             top10_overlap_limit=limits.top10_overlap,
+            calibration=moved,
+            calibration_limit=limits.calibration,
             max_abs_difference={
                 head: float(np.abs(values - self.after[head]).max())
                 for head, values in self.before.items()

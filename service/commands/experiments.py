@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from service.commands import console
-from service.commands.plan_client import TIMEOUT_S, NoAnswer, Refused, accepted
+from service.commands.plan_client import TIMEOUT_S, NoAnswer, Refused, accepted, with_scheme
 from service.commands.plan_options import URL
 from service.experiment.sample_ratio import MISMATCH
 
@@ -118,7 +118,7 @@ def _line(text: str) -> None:
 def _get(url: str, path: str, query: dict[str, str]) -> dict[str, Any]:
     with console.refusals(Refused):
         try:
-            answer = httpx.get(f"{url.rstrip('/')}{path}", params=query, timeout=TIMEOUT_S)
+            answer = httpx.get(f"{with_scheme(url)}{path}", params=query, timeout=TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoAnswer(url, error) from error
         return accepted(answer)

@@ -9,7 +9,14 @@ import typer
 from rich.table import Table
 
 from service.commands import console
-from service.commands.plan_client import TIMEOUT_S, NoAnswer, Refused, accepted, read_document
+from service.commands.plan_client import (
+    TIMEOUT_S,
+    NoAnswer,
+    Refused,
+    accepted,
+    read_document,
+    with_scheme,
+)
 from service.commands.plan_options import URL
 
 _DEADLINE_MS = "5000"  # explaining takes longer than ranking, and nobody waits for it in a feed
@@ -57,7 +64,7 @@ def _rank(url: str, document: Answer) -> Answer:
     headers = {"x-request-timeout-ms": _DEADLINE_MS}
     try:
         answer = httpx.post(
-            f"{url.rstrip('/')}/v1/rank", json=document, headers=headers, timeout=TIMEOUT_S
+            f"{with_scheme(url)}/v1/rank", json=document, headers=headers, timeout=TIMEOUT_S
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NoAnswer(url, error) from error

@@ -48,7 +48,8 @@ class Variant(_Strict):
 
     `files`: file of the package -> the file that takes its place. Refused ones have none.
     `auc_loss`: by head with binary labels. `top10_overlap`: by head, over `lists` lists of
-    candidates. The rows of golden.npz reproduce `golden` within `tolerance`.
+    candidates. `calibration`: by head, how far its mean moves, as a share of it; not measured by
+    older exports. The rows of golden.npz reproduce `golden` within `tolerance`.
     """
 
     files: dict[str, str] = {}
@@ -59,6 +60,8 @@ class Variant(_Strict):
     auc_loss_limit: float
     top10_overlap: dict[str, float]
     top10_overlap_limit: float
+    calibration: dict[str, float] = {}
+    calibration_limit: float | None = None
     max_abs_difference: dict[str, float]
     rows: int
     lists: int

@@ -60,7 +60,7 @@ def test_set_changes_a_param_and_shows_before_and_after(finerank, service):
         ("b=99", "/formulas/base/params/b: param 'b' is 99, outside its bounds [0, 5]"),
         ("b", "'b': write name=number, like b=1.6"),
         ("b=high", "'b=high': write name=number"),
-        ("b=nan", "the document cannot be sent"),
+        ("b=nan", "'b=nan': numbers must be finite"),
     ],
 )
 def test_set_refuses_in_a_sentence_and_changes_nothing(finerank, service, assignment, words):

