@@ -145,7 +145,7 @@ class Publisher:
                 rollback_to=rollback_to,
                 signature=signed,
             )
-        await self.loader.refresh()
+        await self.loader.until_settled(scene, version)
         return Published(version, checked.findings)
 
     async def edit(

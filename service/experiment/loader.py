@@ -36,6 +36,8 @@ from service.experiment.store import PlanStore, plan_digest
 from service.experiment.wake import POLL_S, is_cancelled, listen
 from service.experiment.walk import model_refs
 
+PATIENCE_S = 90.0  # for a version that somebody waits for
+
 OnChange = Callable[[Snapshot], None]
 
 
@@ -169,6 +171,23 @@ class PlanLoader:
                 self._log.info("plan_store_back")
             self.store_problem, self.synced_at = None, time.monotonic()
             await self._reporter.tell(self._snapshots, self._refusals.reasons())
+
+    async def until_settled(self, scene: str, version: int, patience_s: float = PATIENCE_S) -> None:
+        """Return once a published version, or a later one, is live here or refused.
+
+        Its models may have to be rehearsed first: that is waited for, `patience_s` at most.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self.refresh()
+                while self._is_coming(scene, version):
+                    await asyncio.sleep(SOON_S)
+                    await self.refresh()
+
+    def _is_coming(self, scene: str, version: int) -> bool:
+        live = self._snapshots.get(scene)
+        is_live = live is not None and live.version >= version
+        return not is_live and scene not in self.problems() and self.store_problem is None
 
     async def _look(self) -> None:
         try:

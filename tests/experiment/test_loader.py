@@ -338,6 +338,30 @@ async def test_no_plan_waits_for_the_model_that_an_alias_moved_to(
         assert (live.version, live.deadline_ms) == (2, 77)
 
 
+async def test_who_publishes_can_wait_until_the_new_models_are_rehearsed(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    warm, waiting = asyncio.Event(), Waiting()
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        if "toy/2" in snapshot.models:
+            await warm.wait()
+
+    plans = loader(redis, tmp_path, rehearse=rehearse, on_change=waiting)
+    await plans.start()
+    publish_package(tmp_path / "models")
+    await store.publish("feed", plan(("model", "toy/2")), expected=1)
+    await plans.until_settled("feed", 2, patience_s=0.3)
+    assert plans.models_in_use() == {"toy/1"}  # it gave up waiting
+    asyncio.get_running_loop().call_later(0.2, warm.set)
+    await plans.until_settled("feed", 2)
+    assert plans.models_in_use() == {"toy/2"}
+    await store.publish("feed", BAD, expected=2)
+    await plans.until_settled("feed", 3)
+    assert "version 3 is refused" in plans.problems()["feed"]
+    await plans.close()
+
+
 async def test_an_alias_moved_to_a_missing_version_changes_nothing_until_it_is_there(
     store: PlanStore, redis: Client, tmp_path: Path
 ):
