@@ -142,7 +142,7 @@ def capacity(target: Target, bodies: list[Body], seconds: float) -> float:
 def main(
     swaps: Annotated[int, typer.Option(help="in all")] = 50,
     rounds: Annotated[int, typer.Option(help="pairs of a quiet and a swapping one")] = 5,
-    every: Annotated[float, typer.Option(help="seconds between two swaps")] = 20.0,
+    every: Annotated[float, typer.Option(help="seconds between two swaps")] = 30.0,
     share: Annotated[float, typer.Option(help="of capacity that is offered")] = 0.45,
     candidates: int = 500,
     work: Annotated[Path, typer.Option(help="models, store and logs")] = ROOT / "build" / "swap",
