@@ -25,7 +25,7 @@ from service.scoring.package import LoadedModel, load_package, manifest_digest
 
 ROWS = 500  # candidates of the timed runs
 _ROUNDS = 5
-_IDLE_SHARE = 0.25  # of the time, in which only idle CPUs are used; there may be none
+_IDLE_SHARE = 0.1  # of the time, in which only idle CPUs are used; there may be none
 _NICE = 19
 _REFUSED = 3  # exit status
 _ROOT = Path(__file__).parents[2]  # where `service` is found, whatever the caller's directory
