@@ -18,6 +18,7 @@ from service.experiment.freeze import frozen
 from service.experiment.signing import SIGNATURE_HEADER, PlanKey
 
 TIMEOUT_S = 30.0
+_WRITE_S = 300.0  # a plan with a new model is answered when that is proved and rehearsed
 
 Document = dict[str, Any]
 Findings = list[dict[str, Any]]
@@ -192,7 +193,8 @@ class PlanClient:
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            return self._http.request(method, self._place + path, **options)
+            timeout_s = TIMEOUT_S if method == "GET" else _WRITE_S
+            return self._http.request(method, self._place + path, timeout=timeout_s, **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoAnswer(self._http.base_url, error) from error
         except ValueError as error:  # a number that JSON does not have

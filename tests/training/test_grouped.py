@@ -63,17 +63,6 @@ def test_a_pool_that_two_gates_mix_is_held_once(wide):
         assert constants[shapes[pool]].tolist() == [-1, 4, 48]  # two own experts, two shared ones
 
 
-def test_graph_with_two_free_axes_is_left_alone():
-
-    class Square(nn.Module):
-        def forward(self, *inputs):
-            (x,) = inputs
-            return (x @ x.T).sum(dim=1)
-
-    model = to_onnx(Square(), {"x": ("float32", 4)}, ["y"])
-    assert as_groups(model) is model
-
-
 class Mixed(nn.Module):
     """Gates by rows times a table of experts that is the same for all rows."""
 

@@ -15,6 +15,7 @@ from service.scoring.graphs import CUT_FILES
 from service.scoring.session import Session
 from tests.training.rankers.test_cut import SCHEMA, made, rows
 from training.export import export_graph
+from training.grouped import as_groups
 from training.matrices import as_matrices
 from training.to_onnx import to_onnx
 
@@ -149,11 +150,12 @@ def test_two_outputs_of_one_value_keep_their_names():
         np.testing.assert_array_equal(found[name], expected[name])
 
 
-def test_graph_with_two_free_axes_is_left_alone():
+@pytest.mark.parametrize("rewrite", [as_matrices, as_groups])
+def test_graph_with_two_free_axes_is_left_alone(rewrite):
     class Square(nn.Module):
         def forward(self, *inputs):
             (x,) = inputs
             return (x @ x.T).sum(dim=1)
 
     model = to_onnx(Square(), {"x": ("float32", 4)}, ["y"])
-    assert as_matrices(model) is model
+    assert rewrite(model) is model
