@@ -116,18 +116,22 @@ def export_int8(
     replaces = RANK_FILE if cut else MODEL_FILE
     before = _run(Session(content, label=replaces), fed)
     # With its groups together a graph is faster, and rounds more often.
+    refused: Int8 | None = None
     for form in dict.fromkeys((graph.cut.grouped, content) if cut else (content,)):
         try:
             whole = quantize(onnx.load_model_from_string(form), observe).SerializeToString()
         except NothingToRound as reason:
-            return Int8(replaces, b"", exact, _refused(str(reason), limits))
+            refused = refused or Int8(replaces, b"", exact, _refused(str(reason), limits))
+            continue
         rounded = _open(graph, schema, heads, {replaces: whole})
         after = _run(Session(whole, label=replaces), fed)
         found = _Measured(before, after, _lists(exact, rounded, schema, rows.inputs))
         variant = found.variant(rows.labels, limits)
         if not variant.refused:
             return Int8(replaces, whole, rounded, variant)
-    return Int8(replaces, b"", rounded, variant)
+        refused = Int8(replaces, b"", rounded, variant)
+    assert refused is not None, "there is at least one form"
+    return refused
 
 
 def _refused(reason: str, limits: Limits) -> Variant:

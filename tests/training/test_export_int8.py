@@ -137,3 +137,30 @@ def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, j
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (wrong, none))
     assert not found.variant.refused
     assert found.content == expected.content
+
+
+def test_groups_with_nothing_to_round_are_rounded_one_by_one(graph, heads, judged):
+    small = export_graph(made(), SCHEMA, judged.inputs).cut.grouped
+    bare = replace(graph, cut=replace(graph.cut, grouped=small))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (bare, none))
+    assert not found.variant.refused
+    assert found.content == expected.content
+
+
+def test_what_groups_cost_is_said_where_nothing_else_can_be_rounded(graph, heads, judged):
+    computed = onnx.load_model_from_string(graph.cut.files["rank.onnx"])
+    for tensor in computed.graph.initializer:
+        if len(tensor.dims) >= 2:
+            copy = onnx.helper.make_node("Identity", [f"{tensor.name}_kept"], [tensor.name])
+            tensor.name = copy.input[0]
+            computed.graph.node.insert(0, copy)
+    files = {**graph.cut.files, "rank.onnx": computed.SerializeToString()}
+    bare = replace(graph, cut=replace(graph.cut, files=files))
+    only = replace(graph, cut=replace(bare.cut, grouped=files["rank.onnx"]))
+    costs, nothing = (
+        export_int8(g, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01, -1.0)) for g in (bare, only)
+    )
+    assert costs.variant.refused.startswith("AUC of ctr falls by ")
+    assert nothing.variant.refused == "no product has a weight of 1024 numbers or more"
+    assert not costs.content
