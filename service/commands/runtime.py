@@ -178,6 +178,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await loader.close()
+            prove.close()
             workers.close()
             if remembering.log is not None:
                 await asyncio.to_thread(remembering.log.close)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -46,50 +47,116 @@ class Verdict:
     active_run_ms: float | None = None
 
 
-@dataclass(frozen=True)
 class Prover:
-    """Starts proofs. `slowdown`: how many times slower than the active version is too slow."""
+    """Starts proofs, on any thread.
 
-    models: Path
-    slowdown: float
-    timeout_s: float
+    `slowdown`: how many times slower than the active version is too slow.
+    """
+
+    def __init__(self, models: Path, slowdown: float, timeout_s: float) -> None:
+        self._models, self._slowdown, self._timeout_s = models, slowdown, timeout_s
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closed = False
 
     def __call__(self, id_: str, active: str | None) -> Verdict:
         """Load, replay and time a package; `active` is the version it would replace, if any.
 
         Raises:
-            PackageError: what `load_package` refuses, a slow model, a crash, or no end in time.
+            PackageError: what `load_package` refuses, a slow model, a crash, junk instead of
+                findings, no end in time, or `close`.
         """
-        command = [sys.executable, "-m", "service.scoring.proof", str(self.models), id_]
+        command = [sys.executable, "-m", "service.scoring.proof", str(self._models), id_]
         command += [active] if active is not None else []
         began = time.monotonic()
-        idle_s = _IDLE_SHARE * self.timeout_s
+        idle_s = _IDLE_SHARE * self._timeout_s
         try:
-            status, said, complained = _run(command, idle_s, only_idle=True)
+            status, said, complained = self._run(id_, command, idle_s, only_idle=True)
         except _NotDone as first:
             # Anew: without privileges, a process cannot leave SCHED_IDLE.
             try:
-                status, said, complained = _run(command, self.timeout_s - idle_s, only_idle=False)
+                status, said, complained = self._run(
+                    id_, command, self._timeout_s - idle_s, only_idle=False
+                )
             except _NotDone as second:
                 raise PackageError(
-                    f"{id_}: not proved within {self.timeout_s:g} s, in which it got"
+                    f"{id_}: not proved within {self._timeout_s:g} s, in which it got"
                     f" {first.cpu_s + second.cpu_s:.1f} s of CPU"
                 ) from None
-        if status == _REFUSED:
-            raise PackageError(json.loads(said)["refused"])
-        if status:
+        if status not in (0, _REFUSED):
             raise PackageError(f"{id_}: {_ended(status)}: {complained.strip()[-_SAID:]}")
-        verdict = Verdict(time.monotonic() - began, **json.loads(said))
+        verdict, refused = _read(said, time.monotonic() - began)
+        if refused is not None:
+            raise PackageError(refused)
+        if verdict is None:
+            raise PackageError(
+                f"{id_}: the process that loads it said {said.strip()[-_SAID:]!r},"
+                " which are no findings"
+            )
         self._compare(id_, verdict)
         return verdict
+
+    def close(self) -> None:
+        """Kill the proofs that run; none begins from now on."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                process.kill()
+
+    def _run(
+        self, id_: str, command: list[str], timeout_s: float, *, only_idle: bool
+    ) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr.
+
+        Raises:
+            _NotDone: it took longer.
+            PackageError: it was killed by `close`, or not started after it.
+        """
+        with self._start(id_, command) as process:
+            # From here, not by itself: its imports alone would take a third of a second.
+            _leave_cpu_to_others(process.pid, only_idle=only_idle)
+            try:
+                said, complained = process.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                self._forget(process)
+                # Not Popen's kill and wait, which throw away what the process used.
+                os.kill(process.pid, signal.SIGKILL)
+                used = os.wait4(process.pid, 0)[2]
+                raise _NotDone(used.ru_utime + used.ru_stime) from None
+            finally:
+                self._forget(process)
+        if self._closed:
+            raise _stopping(id_)
+        return process.returncode, said, complained
+
+    def _start(self, id_: str, command: list[str]) -> "subprocess.Popen[str]":
+        with self._lock:
+            if self._closed:
+                raise _stopping(id_)
+            process = subprocess.Popen(
+                command,
+                cwd=_ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",  # what a model's library prints need not be text
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+            self._running.add(process)
+            return process
+
+    def _forget(self, process: "subprocess.Popen[str]") -> None:
+        """Its number may soon be another's."""
+        with self._lock:
+            self._running.discard(process)
 
     def _compare(self, id_: str, verdict: Verdict) -> None:
         if verdict.run_ms is None or verdict.active_run_ms is None:
             return
-        if verdict.run_ms > self.slowdown * verdict.active_run_ms:
+        if verdict.run_ms > self._slowdown * verdict.active_run_ms:
             raise PackageError(
                 f"{id_}: {ROWS} rows take {verdict.run_ms:.1f} ms,"
-                f" more than {self.slowdown:g} times the {verdict.active_run_ms:.1f} ms of"
+                f" more than {self._slowdown:g} times the {verdict.active_run_ms:.1f} ms of"
                 f" {verdict.active}, which it would replace"
             )
 
@@ -120,6 +187,21 @@ def _repeated(model: LoadedModel) -> dict[str, Array]:
     }
 
 
+def _read(said: str, seconds: float) -> tuple[Verdict | None, str | None]:
+    """The verdict of a process, or why it refuses; neither, where it says something else."""
+    try:
+        found = json.loads(said)
+        if "refused" in found:
+            return None, str(found["refused"])
+        return Verdict(seconds, found.pop("manifest"), **found), None
+    except (ValueError, TypeError, KeyError):
+        return None, None
+
+
+def _stopping(id_: str) -> PackageError:
+    return PackageError(f"{id_}: not proved, since the service is stopping")
+
+
 def _ended(status: int) -> str:
     if status < 0:
         return f"the process that loads it was ended by signal {-status}"
@@ -132,32 +214,6 @@ class _NotDone(Exception):
     def __init__(self, cpu_s: float) -> None:
         super().__init__()
         self.cpu_s = cpu_s
-
-
-def _run(command: list[str], timeout_s: float, *, only_idle: bool) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr.
-
-    Raises:
-        _NotDone: it took longer.
-    """
-    with subprocess.Popen(
-        command,
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    ) as process:
-        # From here, not by itself: its imports alone would take a third of a second.
-        _leave_cpu_to_others(process.pid, only_idle=only_idle)
-        try:
-            said, complained = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            # Not Popen's kill and wait, which throw away what the process used.
-            os.kill(process.pid, signal.SIGKILL)
-            used = os.wait4(process.pid, 0)[2]
-            raise _NotDone(used.ru_utime + used.ru_stime) from None
-    return process.returncode, said, complained
 
 
 def _leave_cpu_to_others(pid: int, *, only_idle: bool) -> None:

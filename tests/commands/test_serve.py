@@ -16,6 +16,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
+
+from tests.api.running import AUTH, PLAN, TOKEN
+from tests.scoring.packages import publish_tiny
 
 
 @dataclass
@@ -184,6 +188,46 @@ def test_log_lines_are_json_events(clone, tmp_path):
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert {"event", "level", "timestamp"} <= set(events[0])
     assert "plan_store_lost" in {event["event"] for event in events}
+
+
+def proofs_of(server: Server) -> list[int]:
+    """The processes of a server that prove a package."""
+    found = []
+    for about in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(about.read_text().rpartition(")")[2].split()[1])
+            command = (about.parent / "cmdline").read_bytes()
+            if parent == server.process.pid and b"service.scoring.proof" in command:
+                found.append(int(about.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells of children")
+def test_it_ends_during_a_proof_and_leaves_no_process_behind(clone, tmp_path):
+    models = tmp_path / "models"
+    publish_tiny(models)
+    patient = {"FINERANK_MODELS": str(models), "FINERANK_MODEL_PROOF_TIMEOUT_S": "600"}
+    with serve(clone, tmp_path, "--token", TOKEN, **patient) as server:
+        published = httpx.put(
+            server.url + "/v1/plans/feed",
+            json=PLAN,
+            headers={**AUTH, "If-None-Match": "*"},
+            timeout=30,
+        )
+        assert published.status_code == 200, published.text
+        publish_tiny(models, slow_above=64)  # its 500 rows take minutes
+        store = redis.Redis.from_url(f"unix://{tmp_path}/valkey/valkey.sock")
+        store.hset("finerank:aliases:tiny", "champion", 2)
+        until = time.monotonic() + 40
+        while not (proofs := proofs_of(server)):
+            assert time.monotonic() < until, "no proof began"
+            time.sleep(0.05)
+        store.close()
+        said = server.stop()
+    assert "Traceback" not in said
+    for pid in proofs:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 @pytest.mark.parametrize(

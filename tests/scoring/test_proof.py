@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,70 @@ def test_a_crash_of_the_process_is_a_refusal(
     monkeypatch.setattr(proof.sys, "executable", os.fspath(crash))
     with pytest.raises(PackageError, match=r"tiny/1: the process .* ended by signal 9: out of mem"):
         Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "shown"),
+    [
+        (0, r"\377\376 loaded", "'\ufffd\ufffd loaded'"),
+        (0, r"[1]", r"'\[1\]'"),
+        (0, r"{\"speed\": 1}", r"""'{"speed": 1}'"""),
+        (3, r"{}", r"'{}'"),
+        (3, r"no", r"'no'"),
+    ],
+)
+def test_junk_instead_of_findings_is_a_refusal(
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    says: str,
+    shown: str,
+) -> None:
+    junk = tmp_path / "junk"
+    junk.write_text(f'#!/bin/sh\nprintf "{says}"\nexit {status}\n')
+    junk.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(junk))
+    why = f"^tiny/1: the process that loads it said {shown}, which are no findings$"
+    with pytest.raises(PackageError, match=why):
+        Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
+
+
+def test_complaints_that_are_no_text_do_not_hide_the_crash(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = tmp_path / "crash"
+    crash.write_text('#!/bin/sh\nprintf "\\377 bad" >&2\nexit 7\n')
+    crash.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(crash))
+    with pytest.raises(PackageError, match=r"^tiny/1: .* ended with status 7: \ufffd bad$"):
+        Prover(models, slowdown=3, timeout_s=60)("tiny/1", None)
+
+
+def test_a_prover_that_is_closed_kills_its_process_and_starts_no_other(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = tmp_path / "pids"
+    hangs = tmp_path / "hangs"
+    hangs.write_text(f"#!/bin/sh\necho $$ >> {pids}\nexec sleep 60\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr(proof.sys, "executable", os.fspath(hangs))
+    prover = Prover(models, slowdown=3, timeout_s=600)
+    with ThreadPoolExecutor(1) as thread:
+        proving = thread.submit(prover, "tiny/1", None)
+        until = time.monotonic() + 20
+        while not (pids.exists() and pids.read_text().endswith("\n")):
+            assert time.monotonic() < until, "no process was started"
+            time.sleep(0.01)
+        prover.close()
+        with pytest.raises(PackageError) as caught:
+            proving.result(20)
+    assert str(caught.value) == "tiny/1: not proved, since the service is stopping"
+    with pytest.raises(PackageError, match="^tiny/2: not proved, since the service is stopping$"):
+        prover("tiny/2", "tiny/1")
+    (pid,) = map(int, pids.read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_runs_are_timed_for_both_versions_on_their_own_golden_rows(models: Path) -> None:
