@@ -141,7 +141,7 @@ def test_a_prover_that_is_closed_kills_its_process_and_starts_no_other(
         with pytest.raises(PackageError) as caught:
             proving.result(20)
     assert str(caught.value) == "tiny/1: not proved, since the service is stopping"
-    with pytest.raises(PackageError, match="^tiny/2: not proved, since the service is stopping$"):
+    with pytest.raises(PackageError, match=r"^tiny/2: not proved, since the service is stopping$"):
         prover("tiny/2", "tiny/1")
     (pid,) = map(int, pids.read_text().split())
     with pytest.raises(ProcessLookupError):
