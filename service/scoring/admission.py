@@ -36,7 +36,8 @@ class Overloaded(Exception):
 class Ticket:
     """One accepted request, and the work it brings.
 
-    Used on the event loop; `started` and `threads` on worker threads.
+    Used on the event loop. Only `started_at`, through `started`, and `threads` are set on worker
+    threads, each in one step: the loop sees what was before, or what is now.
     """
 
     def __init__(
@@ -49,8 +50,16 @@ class Ticket:
         self.expected_at = 0.0  # when it was let in, the instant at which its work should end
         self.started_at: float | None = None
         self.ended_at: float | None = None
-        self.threads = 1  # that work on it at once
+        self.threads = 1  # that have worked on it at once
         self._holds = 1
+
+    @property
+    def worked_s(self) -> float:
+        """How long work on it has taken by now."""
+        if self.started_at is None:
+            return 0.0
+        until = self._admission.clock() if self.ended_at is None else self.ended_at
+        return until - self.started_at
 
     def expect(self, work_s: float, finish_at: float) -> None:
         """What this request really brings, once its body and its plan are known."""
@@ -77,7 +86,9 @@ class Ticket:
 
 
 class Admission:
-    """The requests in progress. Knows neither bodies nor models; used on the event loop only.
+    """The requests in progress. Knows neither bodies nor models.
+
+    Used on the event loop; `in_progress` and `offered`, which read one object each, on any thread.
 
     Args:
         threads: how many requests are worked on at once.
@@ -103,8 +114,7 @@ class Admission:
         self._most_requests = most_requests
         self._lag_s = 0.0
         self._error_s = self._error_spread_s = 0.0
-        self._offered = 0.0
-        self._offered_at = clock()
+        self._offered = 0.0, clock()  # the share, and when it was that; replaced as one
         self._tickets: dict[Ticket, None] = {}
 
     @property
@@ -115,10 +125,13 @@ class Admission:
     def in_progress(self) -> int:
         return len(self._tickets)
 
-    def enter(self, timeout_s: float, body_bytes: int | None = None) -> Ticket:
+    def enter(
+        self, timeout_s: float, body_bytes: int | None = None, *, is_offered: bool = True
+    ) -> Ticket:
         """Let a request in that must be answered within `timeout_s`.
 
-        `body_bytes` bounds how much work it can bring, before anybody has read it.
+        `body_bytes` bounds how much work it can bring, before anybody has read it. A request of the
+        service's own is not `is_offered`: it is work in progress, and says nothing of the load.
 
         Raises:
             Overloaded: the work that is accepted leaves it no time.
@@ -126,7 +139,8 @@ class Admission:
         now = self.clock()
         finish_at = now + timeout_s - self.reserve_s
         work_s = self._usual_s(body_bytes)
-        self._offer(now, work_s)
+        if is_offered:
+            self._offer(now, work_s)
         ahead_s = self._require_room(now, finish_at, work_s, None)
         ticket = Ticket(self, now, finish_at, work_s)
         ticket.expected_at = now + ahead_s + work_s
@@ -188,12 +202,14 @@ class Admission:
     @property
     def offered(self) -> float:
         """Work that was asked for lately, refused or not, as a share of what the threads can do."""
-        return self._offered * exp((self._offered_at - self.clock()) / _LOAD_S)
+        return self._offered_by(self.clock())
+
+    def _offered_by(self, now: float) -> float:
+        share, at = self._offered
+        return share * exp((at - now) / _LOAD_S)
 
     def _offer(self, now: float, work_s: float) -> None:
-        before = self._offered * exp((self._offered_at - now) / _LOAD_S)
-        self._offered = before + work_s / (_LOAD_S * self._threads)
-        self._offered_at = now
+        self._offered = self._offered_by(now) + work_s / (_LOAD_S * self._threads), now
 
     def _usual_s(self, body_bytes: int | None) -> float:
         """Work of a usual request, less where so short a body cannot hold as many candidates."""
@@ -243,14 +259,18 @@ class Admission:
         """Seconds until the first thread is free for work that must be done by `finish_at`."""
         if self._is_alone(ticket):
             return 0.0
-        others = [t for t in self._tickets if t is not ticket and t.ended_at is None]
-        running = [t for t in others if t.started_at is not None]
+        # Each ticket in one of them, even if it starts meanwhile.
+        running: list[Ticket] = []
+        waiting: list[Ticket] = []
+        for other in self._tickets:
+            if other is not ticket and other.ended_at is None:
+                (waiting if other.started_at is None else running).append(other)
         busy = [left for t in running for left in [remaining_s(t, now)] * t.threads]
         free_in = [0.0] * (self._threads - len(busy)) + busy
         heapq.heapify(free_in)
         # The most urgent goes first, so later deadlines are not ahead.
-        waiting = (t for t in others if t.started_at is None and t.finish_at <= finish_at)
-        for other in sorted(waiting, key=lambda t: t.finish_at):
+        first = (t for t in waiting if t.finish_at <= finish_at)
+        for other in sorted(first, key=lambda t: t.finish_at):
             heapq.heapreplace(free_in, free_in[0] + remaining_s(other, now))
         return free_in[0]
 

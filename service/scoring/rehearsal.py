@@ -14,7 +14,7 @@ import numpy as np
 
 from service.contract.errors import PackageError
 from service.features.errors import InlineError
-from service.scoring.admission import Overloaded
+from service.scoring.admission import Admission, Overloaded, Ticket
 from service.scoring.errors import NotScored
 from service.scoring.pace import UNPACED, Pace
 from service.scoring.pool import ModelPool
@@ -28,7 +28,12 @@ _KEPT = 8  # requests a scene
 class Ranks(Protocol):
     """The scorer."""
 
-    async def rank(self, request: RankInput, snapshot: Snapshot) -> RankOutput: ...
+    @property
+    def admission(self) -> Admission: ...
+
+    async def rank(
+        self, request: RankInput, snapshot: Snapshot, ticket: Ticket | None = None
+    ) -> RankOutput: ...
 
 
 class RecentRequests:
@@ -50,7 +55,7 @@ class Rehearsal:
     """Ranks recent requests under snapshots that are not live yet.
 
     `live`: the live snapshot of a scene; what it cannot score either is no fault of the new model.
-    `pace`: of the requests, which count as offered themselves.
+    `pace`: between the runs, which themselves do not count as requests that come in.
     """
 
     pool: ModelPool
@@ -68,9 +73,7 @@ class Rehearsal:
         """
         for id_, snapshot in variants:
             for request in self.recent.of(scene):
-                began = time.monotonic()
                 wrong = await self._trouble(request, snapshot)
-                await self.pace.rest(time.monotonic() - began)
                 if wrong is None:
                     continue
                 live = self.live(scene)
@@ -86,7 +89,7 @@ class Rehearsal:
             request, deadline=time.monotonic() + _PATIENCE_S, heads=True, explain=False
         )
         try:
-            output = await self.scorer.rank(request, snapshot)
+            output = await self._rank(request, snapshot)
         except InlineError as err:
             return str(err)
         except NotScored as err:
@@ -97,3 +100,12 @@ class Rehearsal:
             return "the run fails"
         wrong = [name for name, head in output.heads.items() if not np.isfinite(head).all()]
         return f"head {wrong[0]!r} is not finite" if wrong else None
+
+    async def _rank(self, request: RankInput, snapshot: Snapshot) -> RankOutput:
+        """Rank, and rest as long as the work that took calls for."""
+        ticket = self.scorer.admission.enter(_PATIENCE_S, is_offered=False)
+        try:
+            return await self.scorer.rank(request, snapshot, ticket)
+        finally:
+            ticket.leave()
+            await self.pace.rest(ticket.worked_s)

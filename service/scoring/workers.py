@@ -92,16 +92,21 @@ class Workers:
 
     @property
     def idle(self) -> int:
-        """Threads that are free, less what waits for them."""
+        """Threads that are free, less what waits for them; a glance, on any thread."""
         return max(self._idle - len(self._waiting) - len(self._shared), 0)
 
-    def share(self, tasks: Sequence[Callable[[], None]]) -> float:
+    def share(
+        self, tasks: Sequence[Callable[[], None]], joined: Callable[[int], None] | None = None
+    ) -> float:
         """Do all of these on this scoring thread and on those that are idle now.
 
         Ends when all are done. Gives the seconds that they took together, and raises what the first
         that failed raised; what had not begun then is left undone.
+
+        `joined` is told how many threads have begun to work on them, each time that is one more; on
+        that thread, and not after the end.
         """
-        shared = _Shared(tasks)
+        shared = _Shared(tasks, joined)
         with self._changed:
             for _ in range(min(self.idle, len(tasks) - 1)):
                 self._shared.append(shared)
@@ -187,10 +192,15 @@ class Workers:
 class _Shared:
     """Tasks of one request that several threads do."""
 
-    __slots__ = ("_all_done", "_error", "_left", "_lock", "_tasks", "_worked_s")
+    __slots__ = (
+        "_all_done", "_error", "_joined", "_left", "_lock", "_tasks", "_threads", "_worked_s"
+    )  # fmt: skip
 
-    def __init__(self, tasks: Sequence[Callable[[], None]]) -> None:
+    def __init__(
+        self, tasks: Sequence[Callable[[], None]], joined: Callable[[int], None] | None
+    ) -> None:
         self._tasks = deque(tasks)
+        self._threads, self._joined = 0, joined
         self._left = len(tasks)
         self._lock, self._all_done = threading.Lock(), threading.Event()
         self._error: BaseException | None = None
@@ -198,11 +208,15 @@ class _Shared:
 
     def do(self) -> None:
         """Tasks that nobody has begun, one after the other: none, if a helper comes too late."""
+        has_joined = False
         while True:
             try:
                 task = self._tasks.popleft()
             except IndexError:
                 return
+            if not has_joined:
+                has_joined = True
+                self._join()
             began = time.perf_counter()
             error: BaseException | None = None
             try:
@@ -217,6 +231,12 @@ class _Shared:
                 if not self._left:
                     self._all_done.set()
             del error  # see wait
+
+    def _join(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._joined is not None:
+                self._joined(self._threads)
 
     def wait(self) -> float:
         self._all_done.wait()

@@ -1,8 +1,13 @@
 """Work is let in by its seconds; overload is refused, a stall is not overload."""
 
+import asyncio
+import threading
+
 import pytest
 
 from service.scoring.admission import Admission, Overloaded, Ticket
+from service.scoring.scorer import _Turn
+from service.scoring.workers import Workers
 
 
 class Clock:
@@ -290,3 +295,51 @@ def test_a_request_that_two_threads_do_keeps_both_for_half_the_time(clock: Clock
     assert admission.backlog_s() == pytest.approx(0.010)  # 10 ms each, on two threads
     clock.now += 0.004
     assert admission.wait_s(waiting) == pytest.approx(0.001)
+
+
+def test_work_of_the_services_own_is_in_progress_and_no_load(admission: Admission) -> None:
+    own = run(admission.enter(0.040, is_offered=False))
+    assert admission.offered == 0
+    assert admission.in_progress == 1
+    assert admission.wait_s(admission.enter(0.040)) == pytest.approx(0.010)
+    assert admission.offered > 0
+    end(own)
+    assert admission.in_progress == 1
+
+
+def test_a_ticket_says_how_long_it_was_worked_on(admission: Admission, clock: Clock) -> None:
+    ticket = admission.enter(0.040)
+    clock.now += 0.005
+    assert ticket.worked_s == 0
+    run(ticket)
+    clock.now += 0.002
+    assert ticket.worked_s == pytest.approx(0.002)
+    end(ticket)
+    clock.now += 1.0
+    assert ticket.worked_s == pytest.approx(0.002)
+
+
+async def test_a_ticket_counts_the_threads_that_came_to_help(admission: Admission) -> None:
+    workers, ticket = Workers(2), admission.enter(10)
+    turn, seen = _Turn(ticket, workers, lambda _: None), list[int]()
+    tasks = [lambda: seen.append(ticket.threads)] * 3
+    while workers.idle < 2:  # noqa: ASYNC110, threads set no event
+        await asyncio.sleep(0.001)
+    busy, let_go = threading.Event(), threading.Event()
+    other = asyncio.create_task(
+        workers.run(lambda: (busy.set(), let_go.wait(10)), timeout_s=10, stop=let_go.set)
+    )
+    await asyncio.to_thread(busy.wait, 10)
+    await workers.run(lambda: turn.share(tasks), timeout_s=10, stop=lambda: None)
+    assert seen == [1, 1, 1]
+    let_go.set()
+    await other
+    seen.clear()
+    while workers.idle < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    both = threading.Barrier(2)
+    together = [lambda: (both.wait(10), seen.append(ticket.threads))] * 2
+    await workers.run(lambda: turn.share(together), timeout_s=10, stop=lambda: None)
+    assert seen == [2, 2]
+    assert ticket.threads == 1
+    workers.close()

@@ -241,6 +241,21 @@ async def test_one_thread_alone_does_all_that_is_shared(workers: Workers) -> Non
     assert done == [0, 1, 2, 3, 4]
 
 
+async def test_whoever_shares_is_told_of_each_thread_that_joins(three: Workers) -> None:
+    together, joined = threading.Barrier(3), list[int]()
+    await all_idle(three)
+    tasks = [lambda: together.wait(10)] * 3
+    await three.run(lambda: three.share(tasks, joined.append), timeout_s=20, stop=never)
+    assert joined == [1, 2, 3]
+
+
+async def test_a_thread_without_helpers_is_one_that_joins(workers: Workers) -> None:
+    joined = list[int]()
+    tasks = [lambda: None] * 5
+    await workers.run(lambda: workers.share(tasks, joined.append), timeout_s=10, stop=never)
+    assert joined == [1]
+
+
 async def test_busy_threads_are_not_waited_for(three: Workers) -> None:
     await all_idle(three)
     let_go = threading.Event()
