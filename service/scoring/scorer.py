@@ -297,11 +297,13 @@ class _Turn:
         return self.workers.idle
 
     def share(self, tasks: Sequence[Callable[[], None]]) -> float:
-        self.ticket.threads = len(tasks)
         try:
-            return self.workers.share(tasks)
+            return self.workers.share(tasks, self._joined)
         finally:
             self.ticket.threads = 1
+
+    def _joined(self, threads: int) -> None:
+        self.ticket.threads = threads
 
     def started(self) -> None:
         self.ticket.started()
