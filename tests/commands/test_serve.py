@@ -230,6 +230,31 @@ def test_it_ends_during_a_proof_and_leaves_no_process_behind(clone, tmp_path):
             os.kill(pid, 0)
 
 
+def test_an_embedded_store_that_is_killed_with_its_keeper_comes_back(clone, tmp_path):
+    with serve(clone, tmp_path, "--token", TOKEN) as server:
+        store = redis.Redis.from_url(f"unix://{tmp_path}/valkey/valkey.sock")
+        store.set("k", "v")
+        store.execute_command("WAITAOF", 1, 0, 5000)
+        pid = int(store.info("server")["process_id"])
+        keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(keeper, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 40
+        value = None
+        while value is None:
+            assert time.monotonic() < until, "it did not come back"
+            time.sleep(0.05)
+            with contextlib.suppress(redis.ConnectionError):
+                value = store.get("k")
+        assert value == b"v"
+        while "plan_store_back" not in server.err.read_text():
+            assert time.monotonic() < until, server.err.read_text()
+            time.sleep(0.05)
+        said = server.stop()
+    events = [json.loads(line)["event"] for line in said.splitlines() if line.startswith("{")]
+    assert events.count("embedded_store_started_again") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,89 @@ def test_a_server_that_is_killed_comes_back_with_its_data_while_it_has_users(sta
     pid = pid_of(store.url)
     store.close()
     wait_until_gone(pid)
+
+
+def kill_with_keeper(url: str) -> None:
+    """Both at once, as an administrator or a memory limit may."""
+    pid = pid_of(url)
+    keeper = parent_of(pid)
+    os.kill(keeper, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    wait_until_gone(keeper)
+    wait_until_gone(pid)
+
+
+def test_a_user_starts_a_server_again_that_was_killed_with_its_keeper(state: Path):
+    store = start_embedded(state)
+    with client(store.url) as server:
+        server.set("k", "v")
+        server.execute_command("WAITAOF", 1, 0, 5000)
+    assert not store.revive(), "it is there"
+    kill_with_keeper(store.url)
+    assert store.revive()
+    assert not store.revive()
+    with client(store.url) as server:
+        assert server.get("k") == b"v"
+    pid = pid_of(store.url)
+    os.kill(pid, signal.SIGKILL)
+    assert not store.revive(), "its keeper is about to start it"
+    wait_for_another(store.url, pid)
+    keeper = parent_of(pid_of(store.url))
+    store.close()
+    wait_until_gone(keeper)
+    assert not store.revive(), "it was given up"
+
+
+def test_users_that_start_it_again_at_once_start_one(state: Path):
+    first, second = start_embedded(state), start_embedded(state)
+    kill_with_keeper(first.url)
+    with ThreadPoolExecutor(2) as threads:
+        tried = [threads.submit(store.revive) for store in (first, second)]
+        assert sum(one.result(40) for one in tried) <= 1
+    assert pid_of(first.url) == pid_of(second.url)
+    first.close()
+    keeper = parent_of(pid_of(second.url))
+    second.close()
+    wait_until_gone(keeper)
+
+
+def test_a_server_without_a_keeper_gets_one_and_keeps_its_data(state: Path):
+    first = start_embedded(state)
+    pid, keeper = pid_of(first.url), parent_of(pid_of(first.url))
+    os.kill(keeper, signal.SIGKILL)
+    wait_until_gone(keeper)
+    with client(first.url) as server:
+        server.set("k", "v")
+    second = start_embedded(state)
+    assert not second.started
+    with client(first.url) as server:
+        assert server.get("k") == b"v"
+    adopted = pid_of(second.url)
+    assert adopted != pid
+    os.kill(adopted, signal.SIGKILL)
+    wait_for_another(second.url, adopted)
+    keeper = parent_of(pid_of(second.url))
+    first.close()
+    second.close()
+    wait_until_gone(keeper)
+
+
+def test_a_server_without_a_keeper_that_refuses_to_end_is_used_as_it_is(state: Path):
+    first = start_embedded(state)
+    pid, keeper = pid_of(first.url), parent_of(pid_of(first.url))
+    os.kill(keeper, signal.SIGKILL)
+    wait_until_gone(keeper)
+    with client(first.url) as server:
+        server.execute_command("ACL", "SETUSER", "default", "-shutdown")
+        second = start_embedded(state)
+        assert not second.started
+        assert pid_of(second.url) == pid
+        server.execute_command("ACL", "SETUSER", "default", "+shutdown")
+    third = start_embedded(state)
+    keeper = parent_of(pid_of(third.url))
+    for store in (first, second, third):
+        store.close()
+    wait_until_gone(keeper)
 
 
 @pytest.mark.parametrize("can_be_found", [True, False])
