@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.experiment.aliases import Aliases, unmoved
+from service.experiment.aliases import Aliases
 from service.experiment.document import Plan
 from service.experiment.errors import DamagedPlan
 from service.experiment.library import Pinned, expand
@@ -25,13 +25,12 @@ class Accepted:
     def is_of(self, version: int, digest: str, aliases: Aliases) -> bool:
         return (self.snapshot.version, self.digest, self.aliases) == (version, digest, aliases)
 
-    def still_is(self, version: int, aliases: Aliases) -> bool:
-        same = self.confirmed and self.snapshot.version == version
-        return same and unmoved(self.aliases, aliases)
+    def still_is(self, version: int | None) -> bool:
+        return self.confirmed and self.snapshot.version == version
 
 
 class NotServed(Exception):
-    """A plan that cannot go live: why, and the aliases it named then."""
+    """A plan that cannot go live: why, and where the aliases that it names pointed then."""
 
     def __init__(self, aliases: Aliases, why: Exception) -> None:
         super().__init__(str(why))

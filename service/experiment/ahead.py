@@ -4,11 +4,12 @@ Asked for a snapshot, it starts to load and rehearse; asked again, it says wheth
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 SOON_S = 0.05  # what is loaded and rehearsed already takes no longer
+
+_Task = asyncio.Task[None]
 
 
 class Coming(Protocol):
@@ -30,13 +31,16 @@ class NotYet(Exception):
 class Ahead(Generic[S]):
     """Gets snapshots ready; `done` is called when one is, or is refused.
 
-    `prepare` loads and rehearses, or raises. It is called once for a scene and a set of models,
-    with the first snapshot that needs them.
+    `prepare` loads and rehearses, or raises; it runs once at a time for a scene and a set of
+    models, with the first snapshot that needs them. What it has made ready does not stay so, models
+    that nobody uses are dropped: who comes back when it is done makes it run again, over what is
+    loaded by now.
     """
 
     def __init__(self, prepare: Callable[[S], Awaitable[None]], done: Callable[[], None]) -> None:
         self._prepare, self._done = prepare, done
-        self._tasks: dict[tuple[str, frozenset[str]], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, frozenset[str]], _Task] = {}
+        self._asked: set[tuple[str, frozenset[str]]] = set()  # since the last `forget`
 
     async def ready(self, snapshot: S, patience_s: float | None = SOON_S) -> None:
         """Return once the snapshot is ready.
@@ -46,25 +50,35 @@ class Ahead(Generic[S]):
             Exception: whatever `prepare` raised; the next call tries again.
         """
         key = snapshot.scene, snapshot.models
+        self._asked.add(key)
         task = self._tasks.get(key)
-        if task is None:
-            task = asyncio.create_task(self._run(snapshot))
-            self._tasks[key] = task
+        if task is None or _went_well(task):
+            task = self._tasks[key] = asyncio.create_task(self._run(snapshot))
         await asyncio.wait({task}, timeout=patience_s)
         if not task.done():
             task.add_done_callback(lambda _: self._done())
             raise NotYet
-        del self._tasks[key]
+        self._tasks.pop(key, None)
         await task
+
+    def forget(self) -> None:
+        """Drop what came of snapshots that nobody has asked for since the last call."""
+        left = {key for key, task in self._tasks.items() if task.done()} - self._asked
+        for task in map(self._tasks.pop, left):
+            _went_well(task)  # its error is read, or asyncio complains
+        self._asked.clear()
 
     async def close(self) -> None:
         """Leave what is in progress."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     async def _run(self, snapshot: S) -> None:
         await self._prepare(snapshot)
+
+
+def _went_well(task: _Task) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is None)

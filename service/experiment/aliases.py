@@ -119,6 +119,14 @@ def pinned(refs: Iterable[ModelRef], aliases: Aliases) -> dict[str, dict[str, in
     return named
 
 
+def kept(now: Aliases, named: Aliases) -> dict[str, dict[str, int]]:
+    """The aliases of `now`, those that `named` has too as they stand there; 0 is no alias."""
+    return {
+        name: {a: v for a, v in {**entry, **named.get(name, {})}.items() if v}
+        for name, entry in now.items()
+    }
+
+
 def unmoved(named: Aliases, now: Aliases) -> bool:
     """Whether pinned aliases still point where they did."""
     return all(

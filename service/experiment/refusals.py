@@ -21,13 +21,13 @@ RETRY_S = (2.0, 60.0)  # first and longest pause
 class _Refusal:
     version: int
     aliases: Aliases  # those the plan names, as they were
-    reason: str
+    why: str
     pause_s: float
     retry_at: float
 
 
 class Refusals:
-    """The refused live version of each scene, if it is refused."""
+    """The version of each scene that is refused, if one is."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,9 +39,8 @@ class Refusals:
         pause_s = RETRY_S[0]
         if before is not None and before.version == version:
             pause_s = min(2 * before.pause_s, RETRY_S[1])
-        reason = f"version {version} is refused: {sentence(err)}"
         retry_at = self._clock() + pause_s
-        self._of[scene] = _Refusal(version, aliases, reason, pause_s, retry_at)
+        self._of[scene] = _Refusal(version, aliases, sentence(err), pause_s, retry_at)
         self.log(scene, version, err)
 
     def log(self, scene: str, version: int | None, err: Exception) -> None:
@@ -72,8 +71,13 @@ class Refusals:
     def clear(self, scene: str) -> None:
         self._of.pop(scene, None)
 
+    def why(self, scene: str, version: int) -> str | None:
+        """Why this version is refused, if it is."""
+        refusal = self._of.get(scene)
+        return refusal.why if refusal is not None and refusal.version == version else None
+
     def reasons(self) -> dict[str, str]:
-        return {scene: refusal.reason for scene, refusal in self._of.items()}
+        return {scene: f"version {r.version} is refused: {r.why}" for scene, r in self._of.items()}
 
 
 def sentence(err: Exception) -> str:

@@ -4,11 +4,12 @@ Nothing here is live, or changes what is.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.experiment.accepted import Accepted, NotServed, plan_of
 from service.experiment.ahead import SOON_S, Ahead, NotYet
-from service.experiment.aliases import Aliases, AliasStore, pinned
+from service.experiment.aliases import Aliases, AliasStore, kept, pinned
 from service.experiment.compiling import Compiling
 from service.experiment.document import Plan
 from service.experiment.errors import ExperimentError
@@ -25,55 +26,107 @@ Rehearse = Callable[[Snapshot], Awaitable[None]]
 
 
 class Staged(NamedTuple):
-    """A snapshot that could go live, and what it was made from."""
+    """A snapshot that could go live, and what it was made from.
+
+    `pointed`: where the store says that the aliases of its plan point.
+    """
 
     snapshot: Snapshot
     saved: Saved
+    pointed: Aliases
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where plans, libraries, aliases and packages are read; `key`: only what it has signed."""
+
+    store: PlanStore
+    shelf: Shelf
+    aliases: AliasStore
+    reader: PackageReader
+    key: PlanKey | None
+
+
+def loaded_then(prepare: Prepare, rehearse: Rehearse | None) -> Rehearse:
+    """Load a snapshot's models, then try it."""
+
+    async def get_ready(snapshot: Snapshot) -> None:
+        await prepare(snapshot.models)
+        if rehearse is not None:
+            await rehearse(snapshot)
+
+    return get_ready
 
 
 class Staging:
     """Makes snapshots of the versions in a store.
 
-    `prepare`, `rehearse`: load a plan's models, and try the snapshot; what they raise refuses it.
-    `wake` is called when a snapshot is ready that was not yet.
+    What `get_ready` raises refuses a snapshot; `wake` is called when one is ready, or refused, that
+    was not yet.
     """
 
     def __init__(
         self,
-        store: PlanStore,
-        shelf: Shelf,
-        aliases: AliasStore,
-        reader: PackageReader,
+        sources: Sources,
         compiling: Compiling,
-        key: PlanKey | None,
-        prepare: Prepare,
-        rehearse: Rehearse | None,
+        get_ready: Rehearse,
         wake: Callable[[], None],
     ) -> None:
         self.patience_s: float | None = SOON_S
-        self._store, self._shelf, self._aliases = store, shelf, aliases
-        self._reader, self._compiling, self._key = reader, compiling, key
-        self._prepare, self._rehearse = prepare, rehearse
-        self._ahead = Ahead[Snapshot](self._get_ready, wake)
+        self._from, self._compiling = sources, compiling
+        self._ahead = Ahead[Snapshot](get_ready, wake)
 
-    async def stage(self, scene: str, version: int, before: Accepted | None) -> Staged | None:
+    async def stage(
+        self, scene: str, version: int, before: Accepted | None, named: Aliases
+    ) -> Staged | None:
+        """`compiled`, and `ready` where there is something to make ready."""
+        staged = await self.compiled(scene, version, before, named)
+        if staged is not None:
+            await self.ready(staged)
+        return staged
+
+    async def compiled(
+        self, scene: str, version: int, before: Accepted | None, named: Aliases
+    ) -> Staged | None:
         """The snapshot of a version; None: `before` is that already.
+
+        `named`: what aliases stand for here, wherever the store says that they point.
 
         Raises:
             NotServed: it cannot go live.
-            NotYet: its models are being loaded and rehearsed.
-        """
-        return await self._stage(scene, version, before, {})
-
-    async def stage_as_before(self, scene: str, version: int, before: Accepted) -> Staged | None:
-        """The same with the models that aliases named in `before`, if that is ready now.
-
-        A freeze, or any other plan, does not wait until a new model is warm.
         """
         try:
-            return await self._stage(scene, version, before, before.aliases)
-        except (NotYet, NotServed):
+            stored = await self._from.store.get(scene, version)
+            libraries = await self._from.shelf.pinned(stored.plan)
+            plan = plan_of(scene, stored, self._from.key, libraries)
+        except ExperimentError as err:
+            raise NotServed({}, err) from err
+        refs = model_refs(plan)
+        now = await self._from.aliases.read({ref.name for ref in refs})
+        aliases, pointed = kept(now, named), pinned(refs, now)
+        if before is not None and before.is_of(
+            version, plan_digest(stored.plan), pinned(refs, aliases)
+        ):
             return None
+        try:
+            snapshot = await self._compile(plan, version, aliases)
+        except Exception as err:
+            raise NotServed(pointed, err) from err
+        return Staged(snapshot, Saved(stored, aliases, libraries), pointed)
+
+    async def ready(self, staged: Staged) -> None:
+        """Return once it could go live this moment.
+
+        Raises:
+            NotServed: its models do not load, or fail their rehearsal.
+            NotYet: they are being loaded and rehearsed.
+        """
+        try:
+            await self._ahead.ready(staged.snapshot, self.patience_s)
+        except NotYet:
+            raise
+        except Exception as err:
+            raise NotServed(staged.pointed, err) from err
 
     async def stage_saved(self, scene: str, saved: Saved) -> Staged:
         """The snapshot of a plan from disk.
@@ -81,43 +134,19 @@ class Staging:
         Raises:
             ExperimentError, PackageError: it cannot go live.
         """
-        plan = plan_of(scene, saved.stored, self._key, saved.libraries)
-        return Staged(await self._compile(plan, saved.stored.version, saved.aliases), saved)
+        plan = plan_of(scene, saved.stored, self._from.key, saved.libraries)
+        snapshot = await self._compile(plan, saved.stored.version, saved.aliases)
+        await self._ahead.ready(snapshot, self.patience_s)
+        return Staged(snapshot, saved, {})
+
+    def forget(self) -> None:
+        """Forget what nobody has asked for since the last call."""
+        self._ahead.forget()
 
     async def close(self) -> None:
         """Leave what is in progress."""
         await self._ahead.close()
 
-    async def _stage(
-        self, scene: str, version: int, before: Accepted | None, kept: Aliases
-    ) -> Staged | None:
-        try:
-            stored = await self._store.get(scene, version)
-            libraries = await self._shelf.pinned(stored.plan)
-            plan = plan_of(scene, stored, self._key, libraries)
-        except ExperimentError as err:
-            raise NotServed({}, err) from err
-        refs = model_refs(plan)
-        aliases = await self._aliases.read({ref.name for ref in refs})
-        aliases = {name: {**entry, **kept.get(name, {})} for name, entry in aliases.items()}
-        named = pinned(refs, aliases)
-        if before is not None and before.is_of(version, plan_digest(stored.plan), named):
-            return None
-        try:
-            snapshot = await self._compile(plan, version, aliases)
-        except NotYet:
-            raise
-        except Exception as err:
-            raise NotServed(named, err) from err
-        return Staged(snapshot, Saved(stored, aliases, libraries))
-
     async def _compile(self, plan: Plan, version: int, aliases: Aliases) -> Snapshot:
-        models = ResolvedModels(self._reader, aliases)
-        snapshot = (await self._compiling.check(plan, models)).as_version(version)
-        await self._ahead.ready(snapshot, self.patience_s)
-        return snapshot
-
-    async def _get_ready(self, snapshot: Snapshot) -> None:
-        await self._prepare(snapshot.models)
-        if self._rehearse is not None:
-            await self._rehearse(snapshot)
+        models = ResolvedModels(self._from.reader, aliases)
+        return (await self._compiling.check(plan, models)).as_version(version)

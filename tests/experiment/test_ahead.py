@@ -38,16 +38,46 @@ async def test_models_that_are_ready_soon_are_waited_for():
     assert slow.calls == 1
 
 
-async def test_others_are_prepared_once_and_announced():
+async def test_others_are_prepared_once_at_a_time_and_announced():
     slow, announced = Slow(), asyncio.Event()
     ahead = Ahead(slow, announced.set)
     for _ in range(3):
         with pytest.raises(NotYet):
             await ahead.ready(NEXT, patience_s=0)
+    assert slow.calls == 1
     slow.let_go.set()
     await announced.wait()
+    await ahead.ready(NEXT, patience_s=0)
+
+
+async def test_what_was_ready_once_is_made_ready_again():
+    slow, announced = Slow(), asyncio.Event()
+    ahead = Ahead(slow, announced.set)
+    with pytest.raises(NotYet):
+        await ahead.ready(NEXT, patience_s=0)
+    slow.let_go.set()
+    await announced.wait()
+    slow.let_go.clear()  # nobody came for the model, and it was dropped
+    with pytest.raises(NotYet):
+        await ahead.ready(NEXT, patience_s=0)
+    slow.let_go.set()
     await ahead.ready(NEXT)
-    assert slow.calls == 1
+    assert slow.calls == 2
+
+
+async def test_a_refusal_that_nobody_asks_for_is_forgotten():
+    slow, announced = Slow(), asyncio.Event()
+    slow.broken = True
+    ahead = Ahead(slow, announced.set)
+    with pytest.raises(NotYet):
+        await ahead.ready(NEXT, patience_s=0)
+    ahead.forget()
+    slow.let_go.set()
+    await announced.wait()
+    ahead.forget()
+    slow.broken = False
+    await ahead.ready(NEXT)
+    assert slow.calls == 2
 
 
 async def test_each_scene_is_made_ready_for_itself():

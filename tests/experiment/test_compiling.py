@@ -40,6 +40,17 @@ async def test_the_version_of_a_checked_plan_shares_its_treatments(directory: Pa
     assert again.treatments is draft.treatments
 
 
+async def test_plans_of_other_scenes_in_between_cost_no_compile(directory: Path) -> None:
+    compiling = Compiling()
+    draft = (await check(compiling, directory)).as_version(7)
+    for n in range(31):
+        await check(compiling, directory, ("scene", f"s{n}"))
+    assert (await check(compiling, directory)).as_version(8).treatments is draft.treatments
+    for n in range(32):
+        await check(compiling, directory, ("scene", f"s{n}"))
+    assert (await check(compiling, directory)).as_version(9).treatments is not draft.treatments
+
+
 async def test_another_plan_is_compiled(directory: Path) -> None:
     compiling = Compiling()
     first = await check(compiling, directory)

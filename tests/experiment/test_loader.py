@@ -351,15 +351,104 @@ async def test_who_publishes_can_wait_until_the_new_models_are_rehearsed(
     await plans.start()
     publish_package(tmp_path / "models")
     await store.publish("feed", plan(("model", "toy/2")), expected=1)
-    await plans.until_settled("feed", 2, patience_s=0.3)
-    assert plans.models_in_use() == {"toy/1"}  # it gave up waiting
+    why = await plans.until_settled("feed", 2, patience_s=0.3)
+    assert why == "its models are not loaded and rehearsed after 0.3 s"
+    assert plans.models_in_use() == {"toy/1"}
     asyncio.get_running_loop().call_later(0.2, warm.set)
-    await plans.until_settled("feed", 2)
+    assert await plans.until_settled("feed", 2) is None
     assert plans.models_in_use() == {"toy/2"}
     await store.publish("feed", BAD, expected=2)
-    await plans.until_settled("feed", 3)
-    assert "version 3 is refused" in plans.problems()["feed"]
+    why = await plans.until_settled("feed", 3)
+    assert plans.problems() == {"feed": f"version 3 is refused: {why}"}
     await plans.close()
+
+
+async def test_who_publishes_over_a_refused_version_waits_for_the_new_one(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    warm = asyncio.Event()
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        if "toy/2" in snapshot.models:
+            await warm.wait()
+
+    plans = loader(redis, tmp_path, rehearse=rehearse)
+    await plans.start()
+    await store.publish("feed", BAD, expected=1)
+    await plans.refresh()
+    assert plans.problems()["feed"].startswith("version 2 is refused")
+    publish_package(tmp_path / "models")
+    await store.publish("feed", plan(("model", "toy/2")), expected=2)
+    asyncio.get_running_loop().call_later(0.2, warm.set)
+    assert await plans.until_settled("feed", 3) is None
+    assert plans.models_in_use() == {"toy/2"}
+    assert plans.problems() == {}
+    await plans.close()
+
+
+async def test_many_who_wait_for_one_version_hear_of_it(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    warm = asyncio.Event()
+
+    async def prepare(ids: frozenset[str]) -> None:
+        if "toy/2" in ids:
+            await warm.wait()
+
+    plans = loader(redis, tmp_path, prepare=prepare)
+    async with running(plans):
+        publish_package(tmp_path / "models")
+        await store.publish("feed", plan(("model", "toy/2")), expected=1)
+        waiting = [asyncio.create_task(plans.until_settled("feed", 2)) for _ in range(20)]
+        asyncio.get_running_loop().call_later(0.2, warm.set)
+        assert await asyncio.gather(*waiting) == [None] * 20
+
+
+async def test_who_waits_while_the_store_is_lost_is_told(own_server: ValkeyServer, tmp_path: Path):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await store.publish("feed", PLAN, expected=1)
+    own_server.stop()
+    why = await plans.until_settled("feed", 2)
+    assert why is not None
+    assert why.startswith("the store does not answer: ConnectionError")
+    await redis.aclose()
+
+
+async def test_an_alias_that_comes_back_to_a_dropped_model_has_it_loaded_again(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    arrived, loaded, loads = asyncio.Event(), {"toy/1"}, [asyncio.Event(), asyncio.Event()]
+    waiting = Waiting()
+
+    async def prepare(ids: frozenset[str]) -> None:
+        for id_ in ids - loaded:
+            await loads.pop().wait()
+            loaded.add(id_)
+            arrived.set()
+
+    plans = loader(redis, tmp_path, prepare=prepare, on_change=waiting)
+    await plans.start()
+    publish_package(tmp_path / "models")
+    first, second = loads[1], loads[0]
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    await plans.refresh()
+    await plans.aliases.move("toy", "champion", 1, expected=2)
+    await plans.refresh()
+    first.set()
+    await arrived.wait()
+    loaded.remove("toy/2")  # nobody used it, and its grace is over
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    await plans.refresh()
+    assert plans.models_in_use() == {"toy/1"}
+    second.set()
+    async with running(plans):
+        live = await waiting.until(lambda s: s.models == {"toy/2"})
+    assert live.models <= loaded
 
 
 async def test_an_alias_moved_to_a_missing_version_changes_nothing_until_it_is_there(

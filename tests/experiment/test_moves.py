@@ -1,14 +1,24 @@
 """Alias moves are followed by all the scenes they concern, or by none."""
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from service.contract.repository import Repository
 from service.experiment.connection import Client
 from service.experiment.loader import PlanLoader
 from service.experiment.moves import follow, groups, moved, refused_by_others
+from service.experiment.plan import parse_plan
 from service.experiment.store import PlanStore
 from tests.experiment.packages import PLAN, plan, publish_package
 
+SIMPLE = plan(
+    ("scene", "search"),
+    ("formulas", {"base": {"score": "ctr"}}),
+    ("layers", []),
+    ("force", {}),
+)
 BLUE, GREEN, RED = ("toy", "blue"), ("toy", "green"), ("other", "champion")
 
 
@@ -41,28 +51,96 @@ async def nothing(ids: frozenset[str]) -> None:
     """Models need no loading here."""
 
 
-async def test_a_head_that_one_scene_needs_keeps_the_old_version_everywhere(
-    redis: Client, models_dir: Path, tmp_path: Path
-):
+@pytest.fixture
+async def held_back(redis: Client, models_dir: Path, tmp_path: Path) -> PlanLoader:
+    """Serves feed and search with toy/1: the champion has moved to toy/2, which feed cannot use."""
     store = PlanStore(redis)
-    simple = ("formulas", {"base": {"score": "ctr"}})
-    other = plan(("scene", "search"), simple, ("layers", []), ("force", {}))
     await store.publish("feed", PLAN, expected=None)
-    await store.publish("search", other, expected=None)
+    await store.publish("search", SIMPLE, expected=None)
     plans = PlanLoader(
         redis,
-        Repository(tmp_path / "models"),
+        Repository(models_dir),
         prepare=nothing,
         state_dir=tmp_path / "state",
         replica="host:1",
     )
     await plans.start()
     assert plans.scenes() == ["feed", "search"]
-    publish_package(tmp_path / "models", heads=("ctr",))
+    publish_package(models_dir, heads=("ctr",))
     await plans.aliases.move("toy", "champion", 2, expected=1)
     await plans.refresh()
     assert plans.models_in_use() == {"toy/1"}
-    assert "the alias moved, but scene 'feed' cannot follow" in plans.problems()["search"]
-    await plans.aliases.move("toy", "champion", 1, expected=2)
-    await plans.refresh()
+    return plans
+
+
+async def test_a_head_that_one_scene_needs_keeps_the_old_version_everywhere(
+    held_back: PlanLoader,
+):
+    assert "the alias moved, but scene 'feed' cannot follow" in held_back.problems()["search"]
+    await held_back.aliases.move("toy", "champion", 1, expected=2)
+    await held_back.refresh()
+    assert held_back.problems() == {}
+
+
+async def test_a_plan_published_meanwhile_stays_with_the_others(held_back: PlanLoader):
+    weighted = {**SIMPLE, "formulas": {"base": {"score": "ctr * 2"}}}
+    version = await held_back.store.publish("search", weighted, expected=1)
+    assert await held_back.until_settled("search", version) is None
+    live = held_back.snapshot("search")
+    assert live is not None
+    assert (live.version, live.models) == (2, {"toy/1"})
+    assert "the alias moved, but scene 'feed' cannot follow" in held_back.problems()["search"]
+
+
+async def test_a_draft_is_checked_over_the_models_that_it_would_get(held_back: PlanLoader):
+    draft = parse_plan(PLAN)
+    checked = await held_back.compiling.check(draft, await held_back.models(draft))
+    assert checked.as_version(2).models == {"toy/1"}
+    moved_to = await held_back.models(draft, {"toy": {"champion": 2}})
+    assert (await held_back.compiling.check(draft, moved_to)).snapshot is None
+
+
+async def test_when_the_one_scene_can_follow_all_do_at_once(held_back: PlanLoader):
+    changed = {**SIMPLE, "scene": "feed"}
+    await held_back.store.publish("feed", changed, expected=1)
+    await held_back.refresh()
+    await held_back.refresh()
+    assert held_back.models_in_use() == {"toy/2"}
+    assert held_back.problems() == {}
+
+
+async def test_a_plan_that_needs_the_model_to_come_is_served_with_it(
+    redis: Client, models_dir: Path, tmp_path: Path
+):
+    warm = asyncio.Event()
+
+    async def prepare(ids: frozenset[str]) -> None:
+        if "toy/2" in ids:
+            await warm.wait()
+
+    store = PlanStore(redis)
+    await store.publish("search", SIMPLE, expected=None)
+    plans = PlanLoader(
+        redis,
+        Repository(models_dir),
+        prepare=prepare,
+        state_dir=tmp_path / "state",
+        replica="host:1",
+    )
+    await plans.start()
+    publish_package(models_dir, heads=("ctr", "share"))
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    needs = {**SIMPLE, "formulas": {"base": {"score": "ctr * share"}}}
+    await store.publish("search", needs, expected=1)
+    why = await plans.until_settled("search", 2)
+    assert why is not None
+    assert "share" in why
+    assert plans.models_in_use() == {"toy/1"}
+    warm.set()
+    for _ in range(3):
+        await plans.refresh()
+    live = plans.snapshot("search")
+    assert live is not None
+    assert (live.version, live.models) == (2, {"toy/2"})
     assert plans.problems() == {}
+    await plans.close()

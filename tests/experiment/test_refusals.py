@@ -17,6 +17,7 @@ def test_a_refusal_stands_for_its_version_and_aliases():
     assert not found.stands("feed", 8, ALIASES)
     assert not found.stands("feed", 7, {"toy": {"champion": 2}})
     assert not found.stands("search", 7, ALIASES)
+    assert (found.why("feed", 7), found.why("feed", 8)) == ("it is damaged", None)
     found.clear("feed")
     assert (found.reasons(), found.aliases("feed")) == ({}, {})
 

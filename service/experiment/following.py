@@ -1,0 +1,122 @@
+"""From where the store's pointers stand to what is served: one look at all scenes.
+
+A plan is accepted when it is read, parsed, compiled, run dry and its models are prepared; then one
+assignment makes it live. Anything wrong leaves the live snapshot, and is a log event and a line in
+`problems`.
+"""
+
+from collections.abc import Callable, Mapping
+
+from service.experiment.accepted import NotServed
+from service.experiment.ahead import NotYet
+from service.experiment.aliases import Aliases, AliasStore
+from service.experiment.live import Live
+from service.experiment.moves import Together
+from service.experiment.refusals import Refusals, sentence
+from service.experiment.saved import Saved
+from service.experiment.staging import Staged, Staging
+
+
+class Following:
+    """Changes what is live.
+
+    `stir` is called when something went live, or was refused: who waits for it looks again, and
+    what was refused over the models that were live may do now.
+    """
+
+    def __init__(
+        self, live: Live, staging: Staging, aliases: AliasStore, stir: Callable[[], None]
+    ) -> None:
+        self._live, self._staging, self._aliases, self._stir = live, staging, aliases, stir
+        self._together = Together(staging)
+        self._refusals = Refusals()  # of versions; `_together` has those of alias moves
+        self._other: dict[str, str] = {}  # scene -> what else is wrong
+
+    def refused(self) -> dict[str, str]:
+        """Scene -> the version that is refused, and why."""
+        return {**self._together.refusals.reasons(), **self._refusals.reasons()}
+
+    def problems(self) -> dict[str, str]:
+        """Scene -> why its live plan is not the one served here."""
+        return {**self._other, **self.refused()}
+
+    def why_refused(self, scene: str, version: int) -> str | None:
+        """Why this version is refused, if it is."""
+        return self._refusals.why(scene, version)
+
+    async def follow(self, pointers: Mapping[str, int | None]) -> None:
+        """Serve what the store says: first the versions, then where aliases have moved.
+
+        Raises:
+            UNAVAILABLE: the store does not answer any more.
+        """
+        named = {name for a in self._live.accepted.values() for name in a.aliases}
+        named |= {name for scene in pointers for name in self._refusals.aliases(scene)}
+        now = await self._aliases.read(named)
+        for scene in pointers.keys() | self._live.accepted.keys():
+            await self._follow(scene, pointers.get(scene), now)
+        await self._move(pointers, now)
+        self._staging.forget()
+
+    async def serve_saved(self, scene: str, saved: Saved) -> None:
+        """Serve a plan from disk until the store says otherwise.
+
+        Raises:
+            ExperimentError, PackageError: it cannot go live.
+        """
+        await self._live.accept([await self._staging.stage_saved(scene, saved)], confirmed=False)
+
+    def refuse_saved(self, scene: str, err: Exception) -> None:
+        self._other[scene] = f"the saved plan is refused: {sentence(err)}"
+        self._refusals.log(scene, None, err)
+
+    async def _follow(self, scene: str, version: int | None, now: Aliases) -> None:
+        """Serve the live version with the models that aliases named here before."""
+        accepted = self._live.accepted.get(scene)
+        if version is None:
+            if accepted is not None:
+                stays = f"version {accepted.snapshot.version} stays"
+                self._other[scene] = f"the store has no live plan any more: {stays}"
+        elif accepted is not None and accepted.still_is(version):
+            self._clear(scene)
+        elif not self._refusals.stands(scene, version, now):
+            await self._load(scene, version)
+
+    async def _load(self, scene: str, version: int) -> None:
+        before = self._live.accepted.get(scene)
+        try:
+            staged = await self._staging.stage(scene, version, before, self._live.named(scene))
+        except NotYet:
+            return
+        except NotServed as refused:
+            self._refusals.add(scene, version, refused.aliases, refused.why)
+            self._stir()
+            return
+        if staged is None:
+            self._live.confirm(scene)
+            self._clear(scene)
+        else:
+            await self._accept([staged])
+
+    async def _move(self, pointers: Mapping[str, int | None], now: Aliases) -> None:
+        """Serve the same versions with the models that aliases name now."""
+        following = {
+            scene: accepted
+            for scene, accepted in self._live.accepted.items()
+            if accepted.confirmed
+            and pointers.get(scene) is not None
+            and accepted.aliases.keys() <= now.keys()  # a plan that came just now may name others
+        }
+        staged = await self._together.ready(following, now)
+        if staged:
+            await self._accept(staged)
+
+    async def _accept(self, staged: list[Staged]) -> None:
+        for one in staged:
+            self._clear(one.snapshot.scene)
+        await self._live.accept(staged, confirmed=True)
+        self._stir()
+
+    def _clear(self, scene: str) -> None:
+        self._other.pop(scene, None)
+        self._refusals.clear(scene)
