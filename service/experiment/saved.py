@@ -1,8 +1,10 @@
 """The last accepted plan of each scene on local disk: what a start without Redis serves."""
 
+import contextlib
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from service.experiment.library import Pinned
 from service.experiment.store import StoredPlan, read_body, write_body
 
 _SUFFIX = ".json"
+_DRAFTS = ".*.????????"  # `.<scene>.` and what mkstemp adds
+_STALE_S = 3600.0  # a draft is written in milliseconds, by whatever process
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Saved:
 
 
 class SavedPlans:
-    """One file a scene; replaced by a rename, so a reader finds the old or the new one, whole."""
+    """One file a scene; replaced by a rename, so a reader finds the old or the new one, whole.
+
+    Whoever saves removes what a killed process left of a draft.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -53,6 +60,14 @@ class SavedPlans:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        self._remove_stale()
+
+    def _remove_stale(self) -> None:
+        before = time.time() - _STALE_S
+        for draft in self._directory.glob(_DRAFTS):
+            with contextlib.suppress(OSError):  # another process was first
+                if draft.stat().st_mtime < before:
+                    draft.unlink()
 
     def scenes(self) -> list[str]:
         if not self._directory.is_dir():

@@ -1,9 +1,11 @@
 """Parquet files that appear whole: written beside, renamed when finished, rotated by size and time.
 
-Whoever lists the directory sees finished files only; what a crash leaves is a `.part` file.
+Whoever lists the directory sees finished files only; what a crash leaves is a `.part` file. Its
+writer holds a lock on it, which goes with the process: see `unfinished`.
 """
 
 import contextlib
+import fcntl
 import itertools
 import time
 from collections.abc import Callable, Collection
@@ -20,12 +22,15 @@ Open = Callable[[Path], IO[bytes]]
 
 _BUFFER_BYTES = 1 << 20
 _PAGE_BYTES = 1 << 16  # larger ones leave the processor's caches before they are written
-_PART = ".part"
+PART = ".part"
 _numbers = itertools.count(1)  # of the files of this process
 
 
 def open_new(path: Path) -> IO[bytes]:
-    return path.open("xb", buffering=_BUFFER_BYTES)
+    file = path.open("xb", buffering=_BUFFER_BYTES)
+    with contextlib.suppress(OSError):  # where files cannot be locked, none is removed
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
 
 
 class RotatingFile:
@@ -111,7 +116,7 @@ class RotatingFile:
     def _begin(self, schema: arrow.Schema) -> "_Part":
         self._directory.mkdir(parents=True, exist_ok=True)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
-        name = f"{self._kind}-{stamp}-{self._unique}-{next(_numbers)}.parquet{_PART}"
+        name = f"{self._kind}-{stamp}-{self._unique}-{next(_numbers)}.parquet{PART}"
         path = self._directory / name
         sink = _Sink(self._open(path))
         try:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +65,7 @@ class ServingLog:
         count: is told what became of requests.
         sinks: get every entry, too.
         remove_old: old files, now and then.
+        remove_unfinished: what killed processes left, once; how many files that were.
     """
 
     def __init__(
@@ -75,10 +77,12 @@ class ServingLog:
         count: Count,
         sinks: Sequence[Sink] = (),
         remove_old: Callable[[], None] | None = None,
+        remove_unfinished: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._files, self._sample, self._sinks = files, sample, sinks
         self._remove_old, self._tidy_at = remove_old, clock()
+        self._remove_unfinished = remove_unfinished
         self._most, self._count, self._clock = most_candidates, count, clock
         self._queue: deque[Entry | ItemNote] = deque()
         self._waiting = 0  # candidates
@@ -141,6 +145,7 @@ class ServingLog:
         return True
 
     def _run(self) -> None:
+        self._clear_up()
         while True:
             rolling = self._roll.wait(_PAUSE_S)
             if rolling:
@@ -158,6 +163,17 @@ class ServingLog:
             if closing:
                 return
             self._tidy()
+
+    def _clear_up(self) -> None:
+        if self._remove_unfinished is None:
+            return
+        try:
+            files = self._remove_unfinished()
+        except OSError as err:
+            log.warning("unfinished_log_files_not_removed", reason=str(err))
+        else:
+            if files:
+                log.info("unfinished_log_files_removed", files=files)
 
     def _tidy(self) -> None:
         if self._remove_old is None or self._clock() < self._tidy_at:
@@ -229,6 +245,7 @@ def open_log(
     """
     try:
         from service.traffic.shelves import Rotation, Shelves
+        from service.traffic.unfinished import remove_unfinished
     except ImportError as err:
         raise NoParquet(f"the serving log in {directory}") from err
     files = Shelves(directory, Rotation(rotate_bytes, rotate_s, unique))
@@ -239,4 +256,5 @@ def open_log(
         count=count,
         sinks=sinks,
         remove_old=remove_old,
+        remove_unfinished=partial(remove_unfinished, directory),
     )

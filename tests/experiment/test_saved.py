@@ -1,6 +1,7 @@
 """The last accepted plan survives on disk, whole or not at all."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_a_draft_of_a_crash_is_no_plan(tmp_path: Path):
     plans.save("feed", saved())
     (tmp_path / ".feed.x1y2.json").write_text("{")
     assert plans.scenes() == ["feed"]
+
+
+def test_a_save_removes_what_crashes_left_and_no_draft_of_another_process(tmp_path: Path):
+    left, written, other = (tmp_path / name for name in (".feed.a1b2c3d4", ".feed.e5f6g7h8", ".x"))
+    for path in (left, written, other):
+        path.write_text("{")
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    SavedPlans(tmp_path).save("feed", saved())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"feed.json", ".feed.e5f6g7h8", ".x"}
+
+
+def test_drafts_are_what_a_save_writes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def crash(draft: Path, _: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        SavedPlans(tmp_path).save("feed", saved())
+    monkeypatch.undo()
+    (draft,) = tmp_path.iterdir()
+    os.utime(draft, (0, 0))
+    SavedPlans(tmp_path).save("feed", saved())
+    assert [path.name for path in tmp_path.iterdir()] == ["feed.json"]
 
 
 def test_a_save_that_fails_keeps_the_old_plan(tmp_path: Path):
