@@ -67,8 +67,9 @@ class Metrics:
         )
         self.item_lookups = counter(
             "finerank_item_cache_lookups",
-            "Candidates looked up in the item cache; what it has is not defaulted or counted anew",
-            ["scene", "result"],
+            "Candidates looked up in the item cache, by id or by content: their encoded features;"
+            " what it has by id is not defaulted or counted anew",
+            ["scene", "by", "result"],
         )
         self.item_bytes = gauge(
             "finerank_item_cache_bytes", "Memory of the item cache in use", ["model"]

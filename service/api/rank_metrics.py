@@ -25,7 +25,7 @@ def count_ranked(
         output.treatment,
         output.degraded,
         output.counts,
-        output.found_items,
+        {"id": output.found_items, "content": output.found_contents},
         output.reranked,
     )
     metrics.later(lambda: _count(metrics, told, timings_ms, seconds))
@@ -39,7 +39,7 @@ class _Told(NamedTuple):
     treatment: Treatment
     degraded: Mapping[str, int]
     counts: Counts
-    found_items: int | None
+    found: Mapping[str, int | None]  # by what the item cache was asked -> candidates it had
     reranked: Reranked | None
 
 
@@ -53,10 +53,11 @@ def _count(metrics: Metrics, told: _Told, timings_ms: Mapping[str, float], secon
     for layer, arm in told.treatment.assignments.items():
         child(metrics.served, scene, layer, arm).inc()
     metrics.count_features(scene, told.counts)
-    if told.found_items is not None:
-        scored = told.candidates - degraded.get(FEWER_CANDIDATES, 0)
-        child(metrics.item_lookups, scene, "hit").inc(told.found_items)
-        child(metrics.item_lookups, scene, "miss").inc(scored - told.found_items)
+    for by, found in told.found.items():
+        if found is not None:
+            scored = told.candidates - degraded.get(FEWER_CANDIDATES, 0)
+            child(metrics.item_lookups, scene, by, "hit").inc(found)
+            child(metrics.item_lookups, scene, by, "miss").inc(scored - found)
     for reason in degraded:
         child(metrics.degraded, scene, reason).inc()
     if invalid := degraded.get(INVALID_SCORE, 0):

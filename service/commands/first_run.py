@@ -14,9 +14,9 @@ from service.experiment.variants import one_model_each
 from service.features.store import Fetched
 from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import Kept
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
-from service.scoring.prepared import Kept
 from service.scoring.ranking import RankInput
 from service.scoring.scored import score
 from service.scoring.session import Stop

@@ -17,10 +17,11 @@ from service.features.store import FeatureStore, Fetched
 from service.scoring.errors import RunFailed
 from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import Kept
 from service.scoring.pace import UNPACED, Pace
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
-from service.scoring.prepared import Kept, fill
+from service.scoring.prepared import fill
 
 ALL = "all"
 BATCH = 512

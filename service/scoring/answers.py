@@ -45,6 +45,7 @@ def ranked(
         explained=scored.explained,
         reranked=scored.reranked,
         found_items=found_items,
+        found_contents=scored.found_contents,
         evidence=scored.evidence,
     )
 

@@ -14,8 +14,8 @@ from service.features.resolve import needs_items, needs_user
 from service.features.store import FeatureStore, Fetched
 from service.scoring.errors import RunStopped
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import Kept, look_up
 from service.scoring.pool import ModelPool
-from service.scoring.prepared import Kept
 from service.scoring.ranking import RankInput, Treatment
 from service.scoring.scored import Scored, score
 from service.scoring.session import Stop
@@ -49,11 +49,8 @@ class Aside:
         model = self.pool.get(treatment.model)
         if model is None or not self.workers.idle:
             raise Busy
-        kept, inline = None, request.inline
-        if self.items is not None and not request.item_columns:
-            cache = self.items.of(model)
-            kept = None if cache is None else Kept(cache, cache.look_up(request.scene, request.ids))
-        if kept is not None:
+        kept, inline = look_up(self.items, request, model), request.inline
+        if isinstance(kept, Kept):
             inline = replace(inline, ids=kept.lease.missing_ids)
         fetched = Fetched.nothing(len(inline.ids))
         user_id = inline.user_id if needs_user(model.schema, inline) else None

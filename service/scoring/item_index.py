@@ -19,6 +19,7 @@ _WIDTH = 8  # cells a bucket
 _CELLS_A_SLOT = 4  # at least: then a bucket in 5,000 would hold more than it has cells
 
 Slots = NDArray[np.int64]
+Ids = Sequence[str] | NDArray[np.int64]  # numbers are their own hashes
 
 
 class ItemIndex:
@@ -37,7 +38,7 @@ class ItemIndex:
         self._hashes = _zeros(buckets)
         self._slots = _zeros(buckets)  # of an empty cell: whatever it is
 
-    def find(self, scene: str, ids: Sequence[str]) -> Slots:
+    def find(self, scene: str, ids: Ids) -> Slots:
         """(N,) slots, ABSENT where there is none."""
         # Few calls of NumPy: between inferences each takes several times what it takes in a loop.
         hashes = _hashes(scene, ids)
@@ -51,7 +52,7 @@ class ItemIndex:
         slots[cells // _WIDTH] = found
         return slots
 
-    def put(self, scene: str, ids: Sequence[str], slots: Slots) -> Slots:
+    def put(self, scene: str, ids: Ids, slots: Slots) -> Slots:
         """Give items their slots; the slots that nobody has any more."""
         hashes = _hashes(scene, ids)
         lost: list[Slots] = []
@@ -74,7 +75,7 @@ class ItemIndex:
             hashes, slots = hashes[later], slots[later]
         return np.concatenate(lost or [slots])
 
-    def drop(self, scene: str, ids: Sequence[str]) -> Slots:
+    def drop(self, scene: str, ids: Ids) -> Slots:
         """Forget items; the slots they had."""
         hashes = _hashes(scene, ids)
         cells = self._cells(hashes)
@@ -110,7 +111,8 @@ def _zeros(buckets: int) -> NDArray[np.int64]:
     return np.frombuffer(memory, np.int64).reshape(buckets, _WIDTH)
 
 
-def _hashes(scene: str, ids: Sequence[str]) -> NDArray[np.int64]:
-    hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
-    hashes ^= hash((scene,))  # not hash(scene): an item may be named like its scene
-    return hashes
+def _hashes(scene: str, ids: Ids) -> NDArray[np.int64]:
+    key = hash((scene,))  # not hash(scene): an item may be named like its scene
+    if isinstance(ids, np.ndarray):
+        return ids ^ key
+    return np.fromiter(map(hash, ids), np.int64, len(ids)) ^ key

@@ -13,8 +13,18 @@ from service.features.encoded import Encoded, encode
 from service.features.resolve import Inline, RawValues, resolve
 from service.features.store import Fetched
 from service.features.versions import record_versions
-from service.scoring.graphs import ITEM_SIDES, RANK_SIDES, USER_SIDES, CutGraphs, Part
-from service.scoring.item_cache import ItemCache, ItemRecords, Items, Lease
+from service.scoring.contents import contents
+from service.scoring.graphs import (
+    ITEM_PART,
+    ITEM_SIDES,
+    RANK_SIDES,
+    USER_SIDES,
+    CutGraphs,
+    Part,
+)
+from service.scoring.item_cache import ItemCache, ItemRecords, Items
+from service.scoring.item_slots import Lease
+from service.scoring.kept import ByContent, Kept
 from service.scoring.package import LoadedModel
 from service.scoring.pieces import Crew, in_pieces, rows_of
 from service.scoring.ranking import RankInput
@@ -26,11 +36,11 @@ _NO_ITEMS = Encoded({}, {}, RawValues(Inline(None, ()), {}, {}, {}))
 
 @dataclass(frozen=True)
 class Prepared:
-    """N candidates, encoded. `raw` holds all raw values only where no cache was used.
+    """N candidates, encoded. `raw` holds all raw values unless a cache was asked by id.
 
-    `blocks` are of the user, the context and the pairs, without a cache also of the items;
-    `items`: what the cache did not have, (M, …). Where somebody records what was used, `records`
-    are theirs, and `versions` those of all N.
+    `blocks` are of the user, the context and the pairs, and of the items unless a cache was asked
+    by id; then `items` are what it did not have, (M, …). `found`: what it has by content. Where
+    somebody records what was used, `records` are those of `items`, and `versions` of all N.
     """
 
     blocks: Mapping[str, Array]
@@ -38,43 +48,35 @@ class Prepared:
     raw: RawValues
     counts: Counts
     bad_features: int
+    found: Lease | None = None
     items: Encoded | None = None
     uncertain: frozenset[int] = frozenset()  # of those M, the ones not to be kept
     records: ItemRecords | None = None
     versions: NDArray[np.int64] | None = None
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The cache of a model, and what it had for a request.
-
-    `learns`: what it lacked is certain; after an outage of the store it is not.
-    """
-
-    cache: ItemCache
-    lease: Lease
-    learns: bool = True
-
-
 def prepare(
-    schema: FeatureSchema, request: RankInput, fetched: Fetched, kept: Kept | None
+    schema: FeatureSchema, request: RankInput, fetched: Fetched, kept: Kept | ByContent | None
 ) -> Prepared:
-    """Encode what the cache does not have; without a cache, everything.
+    """Encode what the cache does not have; everything unless it was asked by id.
 
     Args:
         schema: of the model.
-        request: N candidates; with a cache, none brings features.
-        fetched: of all N candidates, with a cache of the missing ones.
-        kept: what the cache has.
+        request: N candidates; where a cache was asked by id, none brings features.
+        fetched: of all N candidates, or of those that the cache does not have.
+        kept: what the cache has, or how it is asked.
 
     Raises:
         InlineError: a value of the request that its feature cannot take.
     """
     records = fetched.read()
-    if kept is None:
+    if not isinstance(kept, Kept):
         whole = encode(schema, resolve(schema, request.inline, records))
         bad = whole.bad_features + records.garbled
-        return Prepared(whole.blocks, whole.attributes, whole.raw, whole.counts, bad)
+        found = None
+        if kept is not None:
+            found = kept.cache.look_up_contents(contents(schema, whole.blocks))
+        return Prepared(whole.blocks, whole.attributes, whole.raw, whole.counts, bad, found)
     cache, lease = kept.cache, kept.lease
     inline, items = request.inline, _NO_ITEMS
     if len(lease.missing):
@@ -86,7 +88,7 @@ def prepare(
     kept_raw = cache.raw(lease, _raw(cache, items))
     pairs = RawValues(request.inline, raw.user, raw.context, kept_raw, raw.unknown)
     rest = encode(schema, pairs, _PAIR_SIDES)
-    found = _records(kept, fetched, items)
+    told = _records(kept, fetched, items)
     return Prepared(
         blocks=rest.blocks,
         attributes=cache.attributes(lease, items.attributes),
@@ -95,15 +97,15 @@ def prepare(
         bad_features=items.bad_features + rest.bad_features + records.garbled,
         items=items,
         uncertain=items.bad_items | records.garbled_items,
-        records=found,
-        versions=None if found is None else cache.versions(lease, found.versions),
+        records=told,
+        versions=None if told is None else cache.versions(lease, told.versions),
     )
 
 
 def infer(
     model: LoadedModel,
     prepared: Prepared,
-    kept: Kept | None,
+    kept: Kept | ByContent | None,
     rows: int,
     stop: Stop,
     crew: Crew | None = None,
@@ -122,21 +124,46 @@ def infer(
             rows, lambda some: model.graphs.run(rows_of(blocks, some), stop), crew
         )
         return _own(heads, rows), helped_s
-    graphs, items, lease = model.graphs, prepared.items, kept.lease
+    graphs, lease = model.graphs, kept.lease if isinstance(kept, Kept) else prepared.found
     assert isinstance(graphs, CutGraphs), "only a cut model has an item cache"
-    assert items is not None, "only what is prepared with the cache is scored with it"
-    fresh = None
-    if len(lease.missing):
-        fresh = graphs.item_part(items.blocks, stop)
+    assert lease is not None, "only what is prepared with the cache is scored with it"
+    fresh, fresh_s = None, 0.0
+    if missing := len(lease.missing):
+        lacking = _lacking(model.schema, prepared, lease)
+        parts, fresh_s = in_pieces(
+            missing, lambda some: {ITEM_PART: graphs.item_part(rows_of(lacking, some), stop)}, crew
+        )
+        fresh = parts[ITEM_PART]
         kept.cache.tell(prepared.records)
     part = kept.cache.parts(lease, fresh, filled_up(rows))
     user = graphs.user_part(blocks, stop)
     heads, helped_s = in_pieces(
         rows, lambda some: graphs.heads(user, part[some], rows_of(blocks, some), stop), crew
     )
-    if fresh is not None and kept.learns:
-        _keep(kept, model.schema, items, fresh, prepared.uncertain, prepared.records)
-    return _own(heads, rows), helped_s
+    if fresh is not None:
+        _learn(kept, model.schema, prepared, fresh)
+    return _own(heads, rows), fresh_s + helped_s
+
+
+def _lacking(schema: FeatureSchema, prepared: Prepared, lease: Lease) -> dict[str, Array]:
+    """Item blocks of what the cache does not have."""
+    if prepared.items is not None:
+        return dict(prepared.items.blocks)
+    return {
+        name: block[lease.missing]
+        for name, block in prepared.blocks.items()
+        if schema.inputs[name][0] in ITEM_SIDES
+    }
+
+
+def _learn(kept: Kept | ByContent, schema: FeatureSchema, prepared: Prepared, fresh: Part) -> None:
+    """Keep what `item.onnx` just gave."""
+    if isinstance(kept, ByContent):
+        assert prepared.found is not None, "only what is prepared with the cache is scored with it"
+        kept.cache.keep_contents(prepared.found, fresh)
+    elif kept.learns:
+        assert prepared.items is not None, "only what is prepared with the cache is scored with it"
+        _keep(kept, schema, prepared.items, fresh, prepared.uncertain, prepared.records)
 
 
 def _own(heads: Heads, rows: int) -> Heads:
@@ -189,12 +216,12 @@ def _keep(
 
 
 def item_categories(
-    schema: FeatureSchema, prepared: Prepared, kept: Kept | None, names: Collection[str]
+    schema: FeatureSchema, prepared: Prepared, kept: Kept | ByContent | None, names: Collection[str]
 ) -> dict[str, NDArray[np.integer]]:
     """Category -> (N,) encoded ids, 0 where that is not known; `names` are of `item_categories`."""
     if not names:
         return {}
-    if kept is None:
+    if not isinstance(kept, Kept):
         ids = prepared.blocks["item_ids"]
         return {name: ids[:, schema.item_categories[name]] for name in names}
     assert prepared.items is not None, "only what is prepared with the cache is scored with it"

@@ -203,8 +203,9 @@ class RankOutput:
     """The answer. `order`: input positions, best first, at most `limit`; the rest in input order.
 
     `heads` is empty when nothing was scored or nobody asked. `degraded`: reason -> how many
-    candidates (`bad_feature`: stored values) it concerns. `found_items`: scored candidates that the
-    item cache had, None where none was asked. `evidence`: None when nothing was scored.
+    candidates (`bad_feature`: stored values) it concerns. `found_items`, `found_contents`: scored
+    candidates that the item cache had by id, or by content; None where it was not asked so.
+    `evidence`: None when nothing was scored.
     """
 
     order: NDArray[np.intp]
@@ -218,6 +219,7 @@ class RankOutput:
     timings_ms: Mapping[str, float]
     explained: Explained | None = None
     found_items: int | None = None
+    found_contents: int | None = None
     evidence: Evidence | None = None
 
     reranked: Reranked | None = None

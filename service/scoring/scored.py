@@ -13,9 +13,10 @@ from service.features.store import Fetched
 from service.fusion import order
 from service.scoring.errors import RunStopped
 from service.scoring.explaining import Explaining, explain
+from service.scoring.kept import ByContent, Kept
 from service.scoring.package import LoadedModel
 from service.scoring.pieces import Crew
-from service.scoring.prepared import Kept, infer, item_categories, prepare
+from service.scoring.prepared import infer, item_categories, prepare
 from service.scoring.ranking import Evidence, Explained, RankInput, Reranked, Treatment
 from service.scoring.reranking import Reranker, apply_rules
 from service.scoring.session import Stop
@@ -28,7 +29,8 @@ Floats = NDArray[np.floating[Any]]
 class Scored:
     """N candidates: heads (as the formula saw them) and scores in input order, `order` best first.
 
-    `helped_ms`: by how much threads worked longer on the inference than it took.
+    `helped_ms`: by how much threads worked longer on the inference than it took. `found_contents`:
+    candidates that the item cache had by content, None where it was not asked so.
     """
 
     heads: Mapping[str, NDArray[np.float64]]
@@ -42,6 +44,7 @@ class Scored:
     reranked: Reranked | None = None
     evidence: Evidence | None = None
     helped_ms: float = 0.0
+    found_contents: int | None = None
 
 
 def score(
@@ -49,7 +52,7 @@ def score(
     treatment: Treatment,
     model: LoadedModel,
     fetched: Fetched,
-    kept: Kept | None,
+    kept: Kept | ByContent | None,
     stop: Stop,
     clock: Callable[[], float],
     asked_at: float,
@@ -117,4 +120,5 @@ def score(
             categories=categories,
         ),
         helped_ms=helped_s * 1000,
+        found_contents=None if prepared.found is None else prepared.found.found,
     )

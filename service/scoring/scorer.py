@@ -18,10 +18,10 @@ from service.scoring.cost import FEATURES, CostModel
 from service.scoring.errors import NotScored, RunFailed, RunStopped
 from service.scoring.explaining import Explaining
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import ByContent, Kept, look_up
 from service.scoring.ladder import INPUT_ORDER, Choice, choose
 from service.scoring.package import LoadedModel
 from service.scoring.pool import ModelPool
-from service.scoring.prepared import Kept
 from service.scoring.ranking import RankInput, RankOutput, Snapshot, Treatment
 from service.scoring.reranking import Reranker, no_rules
 from service.scoring.scored import Scored, score
@@ -140,13 +140,14 @@ class Scorer:
         if choice.treatment is not ranking.treatment:
             ranking.degraded[LIGHTER_MODEL] = choice.rows
         with ranking.stages.timed("features"):
-            kept = self._look_up(asked, model)
-            ids = asked.ids if kept is None else kept.lease.missing_ids
+            kept = look_up(self.items, asked, model)
+            ids = kept.lease.missing_ids if isinstance(kept, Kept) else asked.ids
             fetched = await self._fetch(asked, ids, model, finish_at)
         if fetched is None:
             ranking.degraded[FEATURE_STORE] = choice.rows
             fetched = Fetched.nothing(len(ids))
-            kept = kept and replace(kept, learns=False)
+            if isinstance(kept, Kept):
+                kept = replace(kept, learns=False)
         try:
             explaining = Explaining.of(asked, ranking.snapshot)
             scored = await self._score(
@@ -168,7 +169,7 @@ class Scorer:
             scored,
             ranking.degraded,
             timings_ms,
-            found_items=None if kept is None else choice.rows - len(kept.lease.missing),
+            found_items=kept.lease.found if isinstance(kept, Kept) else None,
         )
 
     def _choose(self, ranking: _Ranking, ticket: Ticket, finish_at: float) -> Choice | None:
@@ -194,7 +195,7 @@ class Scorer:
         choice: Choice,
         model: LoadedModel,
         fetched: Fetched,
-        kept: Kept | None,
+        kept: Kept | ByContent | None,
         ticket: Ticket,
         finish_at: float,
         explaining: Explaining | None,
@@ -249,13 +250,6 @@ class Scorer:
     def _learn_late(self, model: str, rows: int, stop: Stop, seconds: float) -> None:
         if stop.is_set:
             self.costs.observe_stopped(model, rows, seconds)
-
-    def _look_up(self, asked: RankInput, model: LoadedModel) -> Kept | None:
-        """What the cache has; None without one, and for requests that need every item's values."""
-        if self.items is None or asked.item_columns or asked.explain:
-            return None
-        cache = self.items.of(model)
-        return None if cache is None else Kept(cache, cache.look_up(asked.scene, asked.ids))
 
     async def _fetch(
         self, asked: RankInput, of: Sequence[str], model: LoadedModel, finish_at: float

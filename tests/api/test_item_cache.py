@@ -44,11 +44,12 @@ def answer(service: Running, numbers: Any, user: str = "u7") -> dict[str, Any]:
     return {k: v for k, v in reply.json().items() if k not in ("took_ms", "request_id")}
 
 
-def lookups(service: Running) -> tuple[float, float]:
+def lookups(service: Running, by: str = "id") -> tuple[float, float]:
     lines = service.client.get("/metrics").text.splitlines()
     found = dict(line.rsplit(" ", 1) for line in lines if "item_cache_lookups_total{" in line)
+    name = "finerank_item_cache_lookups_total"
     return tuple(  # type: ignore[return-value]
-        float(found.get(f'finerank_item_cache_lookups_total{{result="{r}",scene="feed"}}', 0))
+        float(found.get(f'{name}{{by="{by}",result="{r}",scene="feed"}}', 0))
         for r in ("hit", "miss")
     )
 
@@ -78,6 +79,40 @@ def test_cold_warm_and_cacheless_replies_are_the_same_bytes(
         warmed = [json.dumps(answer(service, rows)) for rows in asked]
         assert lookups(service)[0] > 0
     assert plain == mixed == warm == warmed
+
+
+def test_items_that_bring_features_have_the_same_replies_whatever_was_kept(
+    cut_models: Path, stored: None, valkey_url: str, tmp_path: Path, plan: dict[str, Any]
+) -> None:
+    ids, lengths = [f"i{n}" for n in range(16)], [10.0 + n for n in range(16)]
+    columns = {"candidates": {"ids": ids, "features": {"videolen_s": lengths}}}
+    rows = {
+        "items": [
+            {"id": id_, "features": {"videolen_s": length}}
+            for id_, length in zip(ids, lengths, strict=True)
+        ]
+    }
+
+    def answers(service: Running) -> set[str]:
+        replies = []
+        for form in (columns, rows) * 8:
+            reply = service.rank({"scene": "feed", "user": {"id": "u7"}, **form})
+            assert reply.status_code == 200, reply.text
+            body = {k: v for k, v in reply.json().items() if k not in ("took_ms", "request_id")}
+            replies.append(json.dumps(body))
+        return set(replies)
+
+    with running(cut_models, valkey_url, tmp_path / "off", item_cache_mb=0) as service:
+        service.publish(plan)
+        plain = answers(service)
+        assert lookups(service, "content") == (0, 0)
+    with running(cut_models, valkey_url, tmp_path / "on") as service:
+        assert answers(service) == plain
+        hits, misses = lookups(service, "content")
+        assert hits + misses == 16 * 16
+        assert hits >= 6 * 16  # all of them known after ten requests at most
+        assert lookups(service) == (0, 0)
+    assert len(plain) == 2  # each form has its own reply
 
 
 def test_loaded_items_show_in_the_next_reply(

@@ -15,9 +15,10 @@ from service.contract.repository import Repository
 from service.features.store import FeatureStore, Fetched
 from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import Kept
 from service.scoring.pace import Pace
 from service.scoring.pool import ModelPool
-from service.scoring.prepared import Kept, fill
+from service.scoring.prepared import fill
 from tests.api.running import AUTH, PLAN, running
 from tests.api.test_item_cache import answer, lookups, stored
 from tests.features.conftest import valkey, valkey_server, valkey_url

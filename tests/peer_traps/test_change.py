@@ -146,5 +146,5 @@ def test_nothing_kept_for_a_model_is_read_by_another(scene: Scene, models: Path)
         assert replies[-1]["model"] == f"demo/{version}"
     assert by_id(replies[0]) != by_id(replies[-1])
     text = scene.service.client.get("/metrics").text
-    hits = f'finerank_item_cache_lookups_total{{result="hit",scene="{scene.name}"}}'
+    hits = f'finerank_item_cache_lookups_total{{by="id",result="hit",scene="{scene.name}"}}'
     assert next(float(line.split()[-1]) for line in text.splitlines() if hits in line) >= 80

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.contract.features import Attribute, FeatureSchema, Numeric
 from service.scoring.errors import RunFailed
@@ -187,3 +188,69 @@ def test_only_what_lookups_read_is_kept_raw(clock: Clock) -> None:
     cache = ItemCache(plain, WIDTH, max_bytes=10_000, ttl_s=9, clock=clock)
     assert cache.raw_names == ()
     assert made(clock).raw_names == ("author_id",)
+
+
+SPREAD = 0x9E3779B97F4A7C1  # contents are numbers of 60 bits
+
+
+def parts(keys: list[int]) -> NDArray[np.float32]:
+    """Made-up parts that tell the key."""
+    return np.repeat(np.array(keys, np.float32)[:, None], WIDTH, 1)
+
+
+def ask(cache: ItemCache, keys: list[int]) -> list[int]:
+    """Rank a request of these contents; those that it found."""
+    lease = cache.look_up_contents(np.array(keys) * SPREAD & ((1 << 60) - 1))
+    missing = [keys[row] for row in lease.missing]
+    found = cache.parts(lease, parts(missing), len(keys))
+    np.testing.assert_array_equal(found, parts(keys))
+    if missing:
+        cache.keep_contents(lease, parts(missing))
+    return [key for row, key in enumerate(keys) if row not in lease.missing]
+
+
+def test_contents_are_kept_when_they_come_again_an_eighth_of_a_request_at_once(
+    clock: Clock,
+) -> None:
+    cache, keys = made(clock), list(range(1, 17))
+    assert [len(ask(cache, keys)) for _ in range(10)] == [0, 0, 2, 4, 6, 8, 10, 12, 14, 16]
+    assert cache.bytes == 16 * cache.slot_bytes
+    for n in range(100, 300, 10):
+        assert ask(cache, list(range(n, n + 10))) == []
+    assert cache.bytes == 16 * cache.slot_bytes
+
+
+def test_a_content_that_comes_twice_in_a_request_is_kept_once(clock: Clock) -> None:
+    cache = made(clock)
+    for _ in range(2):
+        assert ask(cache, [7] * 16) == []
+    assert ask(cache, [7] * 16) == [7] * 16
+    assert cache.bytes == cache.slot_bytes
+
+
+def test_contents_have_no_end_but_the_longest_unused_make_room(clock: Clock) -> None:
+    cache = made(clock, slots=4)
+    for key in (1, 2, 3):
+        for _ in range(2):
+            ask(cache, [key])
+        clock.now += 100
+    assert ask(cache, [1]) == [1]
+    clock.now += 100
+    keep(cache, ["5", "6"])
+    assert ask(cache, [1, 2, 3]) == [1, 3]
+    assert held(cache, ["5", "6"]) == ["5", "6"]
+    assert cache.bytes == 4 * cache.slot_bytes
+    cache.forget_all()
+    assert ask(cache, [1, 3]) == []
+
+
+def test_ids_and_contents_are_not_taken_for_one_another(clock: Clock) -> None:
+    cache = made(clock)
+    keep(cache, ["1", "2"])
+    for _ in range(3):
+        ask(cache, [2, 3])
+    assert ask(cache, [1, 2, 3]) == [2, 3]
+    cache.forget("feed", ["1", "3"])
+    assert held(cache, ["1", "2", "3"]) == ["2"]
+    assert ask(cache, [2, 3]) == [2, 3]
+    assert list(cache.used_at("feed")) == ["2"]

@@ -1,6 +1,7 @@
 """Requests through the item cache give the bits that they give without it."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,22 @@ import numpy as np
 import orjson
 import pytest
 import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.commands.reranking import rerank_by_plan
 from service.contract.repository import Repository
-from service.features.store import FeatureStore
+from service.features.store import FeatureStore, Fetched
+from service.scoring.graphs import CutGraphs
+from service.scoring.item_cache import ItemCache
 from service.scoring.item_caches import ItemCaches
+from service.scoring.kept import ByContent
 from service.scoring.package import LoadedModel, load_package
 from service.scoring.pool import ModelPool
+from service.scoring.prepared import infer, prepare
 from service.scoring.ranking import RankOutput
 from service.scoring.scorer import Scorer
+from service.scoring.session import Stop
 from service.scoring.workers import Workers
 from tests.scoring.conftest import asked, compiled
 from tests.scoring.cut_packages import publish_cut
@@ -155,7 +163,7 @@ async def test_changed_item_is_read_again_after_its_message(
     assert after.scores[1] != before.scores[1]
 
 
-async def test_inline_item_features_leave_the_cache_aside(
+async def test_inline_item_features_are_not_taken_for_what_is_kept_by_id(
     scorers: tuple[Scorer, Scorer], cut_models: Path
 ) -> None:
     cached, plain = scorers
@@ -165,6 +173,89 @@ async def test_inline_item_features_leave_the_cache_aside(
     same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
     request = asked(ids(1, 2))
     same(await cached.rank(request, snapshot), await plain.rank(request, snapshot))
+
+
+async def test_items_that_come_with_their_features_are_found_by_them(
+    scorers: tuple[Scorer, Scorer], cut_models: Path
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    lengths: list[float | None] = [5.0, 60.0, None, 60.0, 7.0, 8.0, 9.0, 10.0]
+
+    async def found(number: int = 1, **given: Any) -> int | None:
+        request = asked(ids(*range(number, number + 8)), **given)
+        output = await cached.rank(request, snapshot)
+        same(output, await plain.rank(request, snapshot))
+        assert output.found_items is None
+        return output.found_contents
+
+    inline: dict[str, Any] = {"item_columns": {"videolen_s": lengths}}
+    assert [await found(**inline) for _ in range(4)] == [0, 0, 1, 2]
+    for _ in range(10):
+        await found(**inline)
+    assert await found(**inline) == 8
+    assert await found(**inline, user_id="u3", context={"tab": 2}) == 8
+    assert await found(**inline, explain=True) == 8
+    changed = {"videolen_s": [*lengths[:7], 10.5]}
+    assert await found(item_columns=changed) == 7
+    # other items with the same features, but for the item's id that is one of them
+    assert await found(21, **inline) == 0
+
+
+async def test_explanations_by_id_ask_by_content_and_read_the_store(
+    scorers: tuple[Scorer, Scorer], cut_models: Path, valkey: redis.Redis
+) -> None:
+    cached, plain = scorers
+    snapshot = compiled(cut_models, model="cut/1")
+    request = asked(ids(1, 2), explain=True)
+    for _ in range(6):
+        found = await cached.rank(request, snapshot)
+        same(found, await plain.rank(request, snapshot))
+        assert found.explained is not None
+    assert found.found_contents == 2
+    valkey.set("finerank:f:feed:item:i2", b'{"videolen_s": 1}')
+    after = await cached.rank(request, snapshot)
+    same(after, await plain.rank(request, snapshot))
+    assert (after.found_contents, after.scores[1] != found.scores[1]) == (1, True)
+
+
+COLUMNS = {
+    "author_id": st.sampled_from([None, "a1", "a2", "a3"]),
+    "tags": st.sampled_from([None, [], ["x"], ["x", "y"]]),
+    "videolen_s": st.sampled_from([None, 0.0, -0.0, 20.0, 1e-30, 1e6]),
+    "item_ctr_7d": st.sampled_from([None, 0.0, -0.0, 0.1, 3e38]),
+}
+
+
+@pytest.fixture(scope="module")
+def cache(cut: LoadedModel) -> ItemCache:
+    """Of 200 slots, so that some make room."""
+    assert isinstance(cut.graphs, CutGraphs)
+    width, now = cut.graphs.part_width, itertools.count(0, 11)
+    slot = ItemCache(cut.schema, width, max_bytes=0, ttl_s=1).slot_bytes
+    clock = lambda: float(next(now) // 8)  # noqa: E731
+    return ItemCache(cut.schema, width, max_bytes=200 * slot, ttl_s=60, clock=clock)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data(), st.integers(1, 40))
+def test_parts_found_by_content_have_the_bits_of_parts_just_made(
+    cut: LoadedModel, cache: ItemCache, data: st.DataObject, rows: int
+) -> None:
+    columns = {
+        name: data.draw(st.lists(values, min_size=rows, max_size=rows))
+        for name, values in COLUMNS.items()
+    }
+    names = [f"i{n}" for n in data.draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))]
+    request = asked(names, item_columns=columns)
+    nothing, heads = Fetched.nothing(rows), []
+    for kept in (None, ByContent(cache), ByContent(cache), ByContent(cache)):
+        prepared = prepare(cut.schema, request, nothing, kept)
+        heads.append(infer(cut, prepared, kept, rows, Stop())[0])
+    for found in heads[1:]:
+        for head, values in heads[0].items():
+            assert found[head].tobytes() == values.tobytes(), head
+    assert cache.bytes <= 200 * cache.slot_bytes
 
 
 async def test_defaults_of_an_outage_are_not_kept(
