@@ -27,7 +27,8 @@ from training.config.trunks import PLETrunk
 from training.data.config import DataConfig
 from training.data.log import Log
 from training.export import export_graph, run_heads
-from training.export_int8 import Judged, Limits, export_int8
+from training.export_int8 import Judged, export_int8
+from training.int8_cost import Limits
 from training.publish import Finished, publish
 from training.rankers.build import build_ranker
 from training.rankers.heads import Heads

@@ -1,7 +1,7 @@
 """The int8 variant of an exported ranker: calibrated and judged on validation rows."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from service.contract.manifest import Variant
 from service.scoring.graphs import (
     CUT,
     CUT_FILES,
+    ITEM_FILE,
     ITEM_PART,
     MODEL_FILE,
     RANK_FILE,
@@ -26,18 +27,18 @@ from service.scoring.graphs import (
     WholeGraph,
 )
 from service.scoring.session import Heads, Session
+from training.byte_parts import for_many_users, in_bytes
 from training.export import Graph
-from training.metrics import auc
+from training.int8_cost import Limits, Measured, overlap, refused_unmeasured
 from training.quantize import NothingToRound, quantize
 
 NAME = "int8"
 GOLDEN_FILE = f"golden.{NAME}.npz"
-TOLERANCE = 1e-3  # of a golden head: on another processor a number may round to the next step
 _CALIBRATION_ROWS = 16_384
 _BATCH = 512
 _CANDIDATES = 500
 _LISTS = 100
-_TOP = 10
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -49,43 +50,28 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a variant may cost, for the head where it costs most.
-
-    `calibration`: how far the mean of a head may move, as a share of it. A formula multiplies
-    heads and compares them with constants, so their size counts and not their order alone; 1% is
-    less than what a head is off from what happened a day later, and more than rounding moves it.
-    """
-
-    auc_loss: float = 0.0005
-    top10_overlap: float = 0.98
-    calibration: float = 0.01
-
-
-@dataclass(frozen=True)
 class Int8:
-    """The graph on integers and the graphs around it, or no content when it was refused."""
+    """The graphs on integers and those around them, or no contents when they were refused."""
 
-    replaces: str  # the file of the package
-    content: bytes
+    contents: Mapping[str, bytes]  # by the file of the package that they stand for
     graphs: Graphs
     variant: Variant
 
     @property
-    def file(self) -> str:
-        return self.replaces.replace(".onnx", f".{NAME}.onnx")
+    def files(self) -> dict[str, str]:
+        return {name: name.replace(".onnx", f".{NAME}.onnx") for name in self.contents}
 
     def write(self, directory: Path, encoded: Mapping[str, Array]) -> Variant:
         """Write the graph and its heads of the golden rows; what the manifest says of them."""
-        if not self.content:
+        if not self.contents:
             return self.variant
-        (directory / self.file).write_bytes(self.content)
+        for name, content in self.contents.items():
+            (directory / self.files[name]).write_bytes(content)
         rows = len(next(iter(encoded.values())))
         runs = [self.graphs.run({n: b[r : r + 1] for n, b in encoded.items()}) for r in range(rows)]
         golden = {head: np.concatenate([run[head] for run in runs]) for head in runs[0]}
         write_heads(directory / GOLDEN_FILE, golden)
-        files = {self.replaces: self.file}
-        return self.variant.model_copy(update={"files": files, "golden": GOLDEN_FILE})
+        return self.variant.model_copy(update={"files": self.files, "golden": GOLDEN_FILE})
 
 
 def export_int8(
@@ -93,7 +79,7 @@ def export_int8(
     heads: Iterable[str],
     schema: FeatureSchema,
     rows: Judged,
-    limits: Limits = Limits(),
+    limits: Limits = _LIMITS,
 ) -> Int8:
     """Quantise what is computed for every pair, and measure it against the exact graphs.
 
@@ -115,38 +101,60 @@ def export_int8(
 
     replaces = RANK_FILE if cut else MODEL_FILE
     before = _run(Session(content, label=replaces), fed)
-    # With its groups together a graph is faster, and rounds more often.
     refused: Int8 | None = None
+
+    def judge(contents: Mapping[str, bytes], after: Heads) -> Int8:
+        rounded = _open(graph, schema, heads, contents)
+        found = Measured(before, after, _lists(exact, rounded, schema, rows.inputs))
+        return Int8(contents, rounded, found.variant(rows.labels, limits))
+
+    # With its groups together a graph is faster, and rounds more often.
     for form in dict.fromkeys((graph.cut.grouped, content) if cut else (content,)):
         try:
-            whole = quantize(onnx.load_model_from_string(form), observe).SerializeToString()
+            whole = quantize(onnx.load_model_from_string(form), observe)
         except NothingToRound as reason:
-            refused = refused or Int8(replaces, b"", exact, _refused(str(reason), limits))
+            refused = refused or Int8({}, exact, refused_unmeasured(str(reason), limits))
             continue
-        rounded = _open(graph, schema, heads, {replaces: whole})
-        after = _run(Session(whole, label=replaces), fed)
-        found = _Measured(before, after, _lists(exact, rounded, schema, rows.inputs))
-        variant = found.variant(rows.labels, limits)
-        if not variant.refused:
-            return Int8(replaces, whole, rounded, variant)
-        refused = Int8(replaces, b"", rounded, variant)
+        if isinstance(exact, CutGraphs):
+            made = _in_bytes(graph, exact, whole, schema, heads, rows.inputs)
+            if made is not None and not (int8 := judge(*made)).variant.refused:
+                return int8
+        alone = whole.SerializeToString()
+        int8 = judge({replaces: alone}, _run(Session(alone, label=replaces), fed))
+        if not int8.variant.refused:
+            return int8
+        refused = replace(int8, contents={})
     assert refused is not None, "there is at least one form"
     return refused
 
 
-def _refused(reason: str, limits: Limits) -> Variant:
-    return Variant(
-        refused=reason,
-        auc_loss={},
-        auc_loss_limit=limits.auc_loss,
-        top10_overlap={},
-        top10_overlap_limit=limits.top10_overlap,
-        calibration={},
-        calibration_limit=limits.calibration,
-        max_abs_difference={},
-        rows=0,
-        lists=0,
-    )
+def _in_bytes(
+    graph: Graph,
+    exact: CutGraphs,
+    rank: onnx.ModelProto,
+    schema: FeatureSchema,
+    heads: tuple[str, ...],
+    inputs: Mapping[str, Array],
+) -> tuple[dict[str, bytes], Heads] | None:
+    """The files of a cut model whose items' parts are bytes, and the heads of all rows."""
+
+    def fed(graphs: CutGraphs, some: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+        return (_parts(graphs, batch) | _pairs(schema, batch) for batch in _batches(some))
+
+    def observe(probe: bytes) -> Iterator[Heads]:
+        session = Session(probe, label="calibration")
+        calibration = {name: block[:_CALIBRATION_ROWS] for name, block in inputs.items()}
+        return (session.run(batch) for batch in fed(exact, calibration))
+
+    made = in_bytes(onnx.load_model_from_string(graph.cut.files[ITEM_FILE]), rank, observe)
+    if made is None:
+        return None
+    item, taking = made
+    contents = {ITEM_FILE: item.SerializeToString(), RANK_FILE: taking.SerializeToString()}
+    rounded = _open(graph, schema, heads, contents)
+    assert isinstance(rounded, CutGraphs), "what is cut stays cut"
+    each = Session(for_many_users(taking).SerializeToString(), label=RANK_FILE)
+    return contents, _run(each, fed(rounded, inputs))
 
 
 def _open(
@@ -159,19 +167,30 @@ def _open(
     return CutGraphs(user, item, rank, schema, heads)
 
 
+def _batches(inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    for start in range(0, len(next(iter(inputs.values()))), _BATCH):
+        yield {name: block[start : start + _BATCH] for name, block in inputs.items()}
+
+
 def _fed(
     graphs: Graphs, schema: FeatureSchema, inputs: Mapping[str, Array]
 ) -> Iterator[dict[str, Array]]:
     """The rows, each with its own user, as inputs of the graph that is quantised."""
-    rows = len(next(iter(inputs.values())))
-    for start in range(0, rows, _BATCH):
-        batch = {name: block[start : start + _BATCH] for name, block in inputs.items()}
+    for batch in _batches(inputs):
         if isinstance(graphs, WholeGraph):
             yield batch
             continue
-        part = graphs.item_part(batch) + graphs.user_part(batch)
-        pairs = {n: b for n, b in batch.items() if schema.inputs[n][0] in RANK_SIDES}
-        yield {USER_PART: np.zeros_like(part[:1]), ITEM_PART: part} | pairs
+        parts = _parts(graphs, batch)
+        total = parts[ITEM_PART] + parts[USER_PART]
+        yield {USER_PART: np.zeros_like(total[:1]), ITEM_PART: total} | _pairs(schema, batch)
+
+
+def _parts(graphs: CutGraphs, batch: Mapping[str, Array]) -> dict[str, Array]:
+    return {USER_PART: graphs.user_part(batch), ITEM_PART: graphs.item_part(batch)}
+
+
+def _pairs(schema: FeatureSchema, batch: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: b for name, b in batch.items() if schema.inputs[name][0] in RANK_SIDES}
 
 
 def _run(session: Session, fed: Iterable[Mapping[str, Array]]) -> Heads:
@@ -193,68 +212,5 @@ def _lists(
             for name, block in inputs.items()
         }
         before, after = exact.run(request), rounded.run(request)
-        found.append({head: _overlap(before[head], after[head]) for head in before})
+        found.append({head: overlap(before[head], after[head]) for head in before})
     return found
-
-
-def _overlap(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    best = [np.argsort(-values, kind="stable")[:_TOP] for values in (before, after)]
-    return len(np.intersect1d(*best)) / len(best[0])
-
-
-def _moved(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """What is added to the mean, as a share of the mean size."""
-    values = before.astype(np.float64)
-    return float((after - values).mean() / max(np.abs(values).mean(), 1e-12))
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Heads of all rows on both graphs, and the overlaps of lists."""
-
-    before: Heads
-    after: Heads
-    lists: list[dict[str, float]]
-
-    def variant(self, labels: Mapping[str, NDArray[np.float32]], limits: Limits) -> Variant:
-        loss = {head: self._auc_loss(head, label) for head, label in labels.items()}
-        loss = {head: value for head, value in loss.items() if np.isfinite(value)}
-        overlap = {h: float(np.mean([one[h] for one in self.lists])) for h in self.before}
-        refused = [
-            f"AUC of {head} falls by {value:.5f}, more than {limits.auc_loss:g}"
-            for head, value in loss.items()
-            if not value <= limits.auc_loss
-        ]
-        refused += [
-            f"the ten best by {head} overlap by {value:.3f}, less than {limits.top10_overlap:g}"
-            for head, value in overlap.items()
-            if not value >= limits.top10_overlap
-        ]
-        moved = {head: _moved(values, self.after[head]) for head, values in self.before.items()}
-        refused += [
-            f"the mean of {head} moves by {value:.2%}, more than {limits.calibration:.2%}"
-            for head, value in moved.items()
-            if not abs(value) <= limits.calibration
-        ]
-        return Variant(
-            refused="; ".join(refused),
-            tolerance=TOLERANCE,
-            auc_loss=loss,
-            auc_loss_limit=limits.auc_loss,
-            top10_overlap=overlap,
-            top10_overlap_limit=limits.top10_overlap,
-            calibration=moved,
-            calibration_limit=limits.calibration,
-            max_abs_difference={
-                head: float(np.abs(values - self.after[head]).max())
-                for head, values in self.before.items()
-            },
-            rows=len(next(iter(self.before.values()))),
-            lists=len(self.lists),
-        )
-
-    def _auc_loss(self, head: str, label: NDArray[np.float32]) -> float:
-        known = ~np.isnan(label)
-        truth = label[known].astype(np.float64)
-        before, after = (h[head][known].astype(np.float64) for h in (self.before, self.after))
-        return auc(truth, before) - auc(truth, after)

@@ -58,7 +58,7 @@ def _is_large(node: onnx.NodeProto, dims: Sequence[int]) -> bool:
     return prod(dims) >= _SMALLEST and (node.op_type == "Conv" or len(dims) == 2)
 
 
-def _observed(model: onnx.ModelProto, names: Iterable[str], observe: Observe) -> dict[str, Range]:
+def observed(model: onnx.ModelProto, names: Iterable[str], observe: Observe) -> dict[str, Range]:
     """Smallest and largest value of each tensor; 0 is always among them."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -103,7 +103,7 @@ class _Quantizer:
             if node.op_type == "Conv" and not self._is_rounded(name)
         }
         read = (name for names in self._read.values() for name in names)
-        self._ranges = _observed(model, (*read, *self._whole), observe)
+        self._ranges = observed(model, (*read, *self._whole), observe)
         ranges = {n: self._ranges[n] for names in self._read.values() for n in names}
         self._rounding = Rounding(self._producer, ranges, self._whole)
         self._nodes: list[onnx.NodeProto] = []

@@ -7,7 +7,6 @@ keeps its result, `rank.onnx` for every pair. A *part* is what one side adds to 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.errors import PackageError
@@ -25,7 +24,7 @@ ITEM_SIDES: tuple[Side, ...] = ("item",)
 RANK_SIDES: tuple[Side, ...] = ("cross",)
 
 Array = NDArray[Any]
-Part = NDArray[np.float32]  # (rows, P)
+Part = NDArray[Any]  # (rows, P): float32, and an item's as few bits as its graph gives
 
 
 class WholeGraph:
@@ -65,13 +64,15 @@ class CutGraphs:
     ) -> None:
         user.check_inputs(_inputs(schema, USER_SIDES))
         item.check_inputs(_inputs(schema, ITEM_SIDES))
-        widths = {s.label: s.check_part(p) for s, p in ((user, USER_PART), (item, ITEM_PART))}
-        if len(set(widths.values())) != 1:
-            shown = " and ".join(f"{label} {width}" for label, width in widths.items())
-            raise PackageError(f"parts have different widths: {shown}")
-        self.part_width = widths[item.label]
-        parts = dict.fromkeys((USER_PART, ITEM_PART), ("float32", self.part_width))
-        rank.check_inputs(parts | _inputs(schema, RANK_SIDES), one_row=USER_PART)
+        parts = {USER_PART: user.check_part(USER_PART), ITEM_PART: item.check_part(ITEM_PART)}
+        (_, user_width), (self.part_dtype, self.part_width) = parts.values()
+        if user_width != self.part_width:
+            raise PackageError(
+                f"parts have different widths: {user.label} {user_width}"
+                f" and {item.label} {self.part_width}"
+            )
+        expected = parts | _inputs(schema, RANK_SIDES)
+        rank.check_inputs(expected, one_row=USER_PART, parts=parts)
         rank.check_heads(heads)
         self._user, self._item, self._rank = user, item, rank
 

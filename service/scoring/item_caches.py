@@ -35,6 +35,7 @@ class ItemCaches:
             cache = ItemCache(
                 model.schema,
                 model.graphs.part_width,
+                model.graphs.part_dtype,
                 max_bytes=self._max_bytes,
                 ttl_s=self._ttl_s,
                 clock=self._clock,

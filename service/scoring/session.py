@@ -4,7 +4,7 @@ Only this file imports onnxruntime.
 """
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +24,12 @@ Heads = dict[str, NDArray[np.float32]]  # output name -> (rows,), of a part (row
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _MAX_BYTES = 1_900_000_000  # one protobuf message ends at 2 GB
-_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
+_TYPES = {
+    "int32": "tensor(int32)",
+    "float32": "tensor(float)",
+    **{dtype: f"tensor({dtype})" for dtype in ("int8", "uint8", "int16", "uint16")},
+}
+_PART_DTYPES = {name: dtype for dtype, name in _TYPES.items() if dtype != "int32"}
 _ROWS_STEP = 8
 
 
@@ -76,19 +81,26 @@ class Session:
         self.heads = tuple(self.outputs)
         self._fixed = frozenset(n for n, i in self.inputs.items() if isinstance(i.shape[0], int))
 
-    def check_inputs(self, expected: Mapping[str, tuple[str, int]], *, one_row: str = "") -> None:
+    def check_inputs(
+        self,
+        expected: Mapping[str, tuple[str, int]],
+        *,
+        one_row: str = "",
+        parts: Collection[str] = (),
+    ) -> None:
         """Raise PackageError unless the inputs are `expected`: name -> (dtype, width).
 
-        Each takes any number of rows, but `one_row` exactly one.
+        Each takes any number of rows, but `one_row` exactly one. Other graphs give `parts`.
         """
         _same_names(f"{self.label}: input", self.inputs, expected)
         for name, (dtype, width) in expected.items():
             found = self.inputs[name]
             shape = list(found.shape)
             if found.type != _TYPES[dtype] or len(shape) != 2 or shape[1] != width:
+                gives = "the graph before it gives" if name in parts else "the schema encodes"
                 raise PackageError(
                     f"{self.label}: input {name!r} is {found.type} {shape},"
-                    f" the schema encodes {_TYPES[dtype]} (rows, {width})"
+                    f" {gives} {_TYPES[dtype]} (rows, {width})"
                 )
             if name == one_row and shape[0] != 1:
                 raise PackageError(f"{self.label}: input {name!r} takes {shape[0]} rows, not 1")
@@ -108,8 +120,8 @@ class Session:
                     " not tensor(float) (rows,)"
                 )
 
-    def check_part(self, name: str) -> int:
-        """The width P of the one output `name`, (rows, P) float32.
+    def check_part(self, name: str) -> tuple[str, int]:
+        """The dtype and the width P of the one output `name`, (rows, P).
 
         Raises:
             PackageError: it is something else.
@@ -117,12 +129,13 @@ class Session:
         _same_names(f"{self.label}: output", self.outputs, [name])
         output = self.outputs[name]
         shape = list(output.shape)
-        if output.type != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
+        dtype = _PART_DTYPES.get(output.type)
+        if dtype is None or len(shape) != 2 or not isinstance(shape[1], int):
             raise PackageError(
                 f"{self.label}: output {name!r} is {output.type} {shape},"
-                " not tensor(float) (rows, a fixed width)"
+                f" not one of {', '.join(_PART_DTYPES)} (rows, a fixed width)"
             )
-        return shape[1]
+        return dtype, shape[1]
 
     def run(self, inputs: Mapping[str, Array], stop: Stop | None = None) -> Heads:
         """Run rows.
@@ -132,7 +145,7 @@ class Session:
             stop: ends this run early when set.
 
         Returns:
-            output name -> (rows, …) float32: heads, or a part.
+            output name -> (rows, …): heads, or a part.
 
         Raises:
             RunStopped: `stop` was set.
@@ -141,7 +154,7 @@ class Session:
         rows = max(len(block) for block in inputs.values())
         if rows == 0:
             return {
-                name: np.zeros((0, *output.shape[1:]), np.float32)
+                name: np.zeros((0, *output.shape[1:]), _PART_DTYPES[output.type])
                 for name, output in self.outputs.items()
             }
         wide = filled_up(rows)

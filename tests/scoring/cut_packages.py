@@ -11,15 +11,22 @@ from service.contract.repository import Repository
 from tests.scoring.graphs import SCHEMA
 from tests.scoring.packages import raw_rows
 
+_WIDE = {"auc_loss": 1.0, "top10_overlap": 0.0, "calibration": 1.0}
 
-def publish_cut(root: Path, name: str = "cut", *, seed: int = 0) -> int:
-    """Publish the next version of `name` under `root`: user.onnx, item.onnx and rank.onnx in it."""
+
+def publish_cut(root: Path, name: str = "cut", *, seed: int = 0, int8: bool = False) -> int:
+    """Publish the next version of `name` under `root`: user.onnx, item.onnx and rank.onnx in it.
+
+    `int8`: with that variant, whatever it costs.
+    """
     torch = pytest.importorskip("torch")
     from training.config.model import Model
     from training.config.run import RunConfig
     from training.config.task import Task
     from training.data.config import DataConfig
     from training.export import export_graph, run_heads
+    from training.export_int8 import Judged, export_int8
+    from training.int8_cost import Limits
     from training.publish import Finished, publish
     from training.rankers.build import build_ranker
     from training.rankers.heads import Heads
@@ -45,11 +52,14 @@ def publish_cut(root: Path, name: str = "cut", *, seed: int = 0) -> int:
     golden = raw_rows(seed)
     encoded = encode_raw(SCHEMA, golden)
     ranker.embedding.fit(encoded)
+    graph = export_graph(heads, SCHEMA, encoded)
+    judged = Judged(encode_raw(SCHEMA, raw_rows(seed, 256)), {})
     finished = Finished(
         config=config,
         schema=SCHEMA,
         heads=heads,
-        graph=export_graph(heads, SCHEMA, encoded),
+        graph=graph,
+        int8=export_int8(graph, heads.heads, SCHEMA, judged, Limits(**_WIDE)) if int8 else None,
         golden=golden,
         validation=_no_rows(),
         predictions=run_heads(heads, encoded),

@@ -4,16 +4,24 @@ import json
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
+import redis
 
 from service.contract.errors import PackageError, UnknownModel
 from service.contract.golden import read_golden, write_heads
 from service.contract.manifest import FILE, digest_file
 from service.contract.repository import ModelRef, Repository
 from service.experiment.packages import PackageReader, ResolvedModels
+from service.features.store import FeatureStore
+from service.scoring.item_caches import ItemCaches
 from service.scoring.package import load_package
 from service.scoring.pool import ModelPool
-from tests.scoring.packages import publish_tiny
+from service.scoring.scorer import Scorer
+from service.scoring.workers import Workers
+from tests.scoring.conftest import asked, compiled
+from tests.scoring.cut_packages import publish_cut
+from tests.scoring.packages import publish_tiny, raw_rows
 
 onnx = pytest.importorskip("onnx")
 
@@ -102,3 +110,32 @@ async def test_both_forms_of_a_version_are_loaded_beside_each_other(tmp_path):
         assert pool.ids == ("tiny/1", "tiny/1+int8")
     finally:
         pool.close()
+
+
+async def test_a_variants_items_are_kept_as_bytes_and_rank_as_without_a_cache(
+    tmp_path: Path, workers: Workers, valkey: redis.Redis, valkey_url: str
+) -> None:
+    publish_cut(tmp_path, int8=True)
+    for row, raw in enumerate(raw_rows(3, 60)):
+        valkey.set(f"finerank:f:feed:user:u{row}", orjson.dumps(raw["user"]["features"]))
+        valkey.set(f"finerank:f:feed:item:i{row}", orjson.dumps(raw["item"]["features"]))
+    pool = ModelPool(Repository(tmp_path))
+    await pool.ensure(["cut/1", "cut/1+int8"])
+    features = FeatureStore.from_url(valkey_url, 5.0)
+    items = ItemCaches(1 << 20, 60.0)
+    cached, plain = Scorer(pool, workers, features, items=items), Scorer(pool, workers, features)
+    random = np.random.default_rng(0)
+    exact, int8 = (compiled(tmp_path, model=model) for model in ("cut/1", "cut/1+int8"))
+    for count in (1, 2, 7, 8, 9, 33, 60, 60):
+        request = asked([f"i{n}" for n in random.permutation(60)[:count]], user_id=f"u{count}")
+        found, expected = await cached.rank(request, int8), await plain.rank(request, int8)
+        np.testing.assert_array_equal(found.order, expected.order)
+        for head, values in expected.heads.items():
+            np.testing.assert_array_equal(found.heads[head], values)
+    floats = (await cached.rank(request, exact)).heads
+    assert max(np.abs(found.heads[head] - floats[head]).max() for head in floats) > 0
+    width = load_package(Repository(tmp_path), "cut", 1).graphs.part_width
+    used = items.bytes()
+    assert used["cut/1"] - used["cut/1+int8"] == 60 * 3 * width
+    await features.close()
+    pool.close()

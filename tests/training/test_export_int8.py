@@ -10,7 +10,8 @@ import torch
 from service.scoring.graphs import CutGraphs, WholeGraph
 from tests.training.rankers.test_cut import SCHEMA, made
 from training.export import export_graph, run_heads
-from training.export_int8 import Judged, Limits, export_int8
+from training.export_int8 import Judged, export_int8
+from training.int8_cost import Limits
 from training.matrices import as_matrices
 
 TRUNK = {"kind": "ple", "levels": 2, "own": 1, "shared": 1, "hidden": [64, 32]}
@@ -47,7 +48,7 @@ def graph(heads, judged):
 
 def test_variant_replaces_the_graph_of_pairs_and_says_its_cost(graph, heads, judged):
     int8 = export_int8(graph, heads.heads, SCHEMA, judged, WIDE)
-    assert (int8.replaces, int8.file) == ("rank.onnx", "rank.int8.onnx")
+    assert int8.files == {"item.onnx": "item.int8.onnx", "rank.onnx": "rank.int8.onnx"}
     assert isinstance(int8.graphs, CutGraphs)
     variant = int8.variant
     assert not variant.refused
@@ -67,13 +68,13 @@ def test_ranker_that_is_served_whole_is_rounded_whole(graph, heads, judged):
         graph, content=content, cut=replace(graph.cut, files={}, says="not cut: for this test")
     )
     int8 = export_int8(whole, heads.heads, SCHEMA, judged, WIDE)
-    assert int8.file == "model.int8.onnx"
+    assert int8.files == {"model.onnx": "model.int8.onnx"}
     assert isinstance(int8.graphs, WholeGraph)
 
 
 def test_variant_that_costs_too_much_has_no_file_but_its_reasons(graph, heads, judged, tmp_path):
     int8 = export_int8(graph, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01, -1.0))
-    assert not int8.content
+    assert not int8.contents
     assert "AUC of ctr falls by " in int8.variant.refused
     assert "more than -1; " in int8.variant.refused
     assert "the ten best by ctcvr overlap by " in int8.variant.refused
@@ -90,7 +91,7 @@ def test_graph_without_large_products_is_refused(heads, judged):
     graph = export_graph(small, SCHEMA, judged.inputs)
     int8 = export_int8(graph, small.heads, SCHEMA, judged)
     assert int8.variant.refused == "no product has a weight of 1024 numbers or more"
-    assert not int8.content
+    assert not int8.contents
 
 
 def test_head_without_labels_has_no_auc_to_lose(graph, heads, judged):
@@ -103,7 +104,8 @@ def test_golden_heads_are_those_of_the_variant(graph, heads, judged, tmp_path):
     int8 = export_int8(graph, heads.heads, SCHEMA, judged, WIDE)
     few = {name: block[:5] for name, block in judged.inputs.items()}
     written = int8.write(tmp_path, few)
-    assert written.files == {"rank.onnx": "rank.int8.onnx"}
+    assert written.files == int8.files
+    assert {file.name for file in tmp_path.iterdir()} == {*int8.files.values(), written.golden}
     with np.load(tmp_path / written.golden) as golden:
         assert set(golden.files) == {"head:ctr", "head:cvr", "head:ctcvr"}
         exact = run_heads(heads, few)["ctr"]
@@ -121,7 +123,7 @@ def test_groups_that_cost_too_much_are_rounded_one_by_one(graph, heads, judged):
     limits = Limits(1.0, 0.5)
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, limits) for g in (wrong, none))
     assert not found.variant.refused
-    assert found.content == expected.content
+    assert found.contents == expected.contents
 
 
 def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, judged):
@@ -136,7 +138,7 @@ def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, j
     none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (wrong, none))
     assert not found.variant.refused
-    assert found.content == expected.content
+    assert found.contents == expected.contents
 
 
 def test_groups_with_nothing_to_round_are_rounded_one_by_one(graph, heads, judged):
@@ -145,7 +147,7 @@ def test_groups_with_nothing_to_round_are_rounded_one_by_one(graph, heads, judge
     none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (bare, none))
     assert not found.variant.refused
-    assert found.content == expected.content
+    assert found.contents == expected.contents
 
 
 def test_what_groups_cost_is_said_where_nothing_else_can_be_rounded(graph, heads, judged):
@@ -163,4 +165,22 @@ def test_what_groups_cost_is_said_where_nothing_else_can_be_rounded(graph, heads
     )
     assert costs.variant.refused.startswith("AUC of ctr falls by ")
     assert nothing.variant.refused == "no product has a weight of 1024 numbers or more"
-    assert not costs.content
+    assert not costs.contents
+
+
+def test_parts_that_bytes_cannot_hold_stay_floats(graph, heads, judged):
+    files = dict(graph.cut.files)
+    for side, off in (("user", 300.0), ("item", -300.0)):  # their sum stays what it was
+        model = onnx.load_model_from_string(files[f"{side}.onnx"])
+        part = f"{side}_part"
+        for node in model.graph.node:
+            node.output[:] = ["near" if name == part else name for name in node.output]
+        constant = onnx.numpy_helper.from_array(np.array(off, np.float32), "off")
+        model.graph.initializer.append(constant)
+        model.graph.node.append(onnx.helper.make_node("Add", ["near", "off"], [part]))
+        files[f"{side}.onnx"] = model.SerializeToString()
+    far = replace(graph, cut=replace(graph.cut, files=files))
+    int8 = export_int8(far, heads.heads, SCHEMA, judged, Limits(1.0, 0.5, 0.05))
+    assert not int8.variant.refused
+    assert int8.files == {"rank.onnx": "rank.int8.onnx"}
+    assert int8.graphs.part_dtype == "float32"

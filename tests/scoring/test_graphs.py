@@ -1,0 +1,85 @@
+"""Three graphs of a cut model: what one gives is what the next takes, floats or whole numbers."""
+
+import numpy as np
+import pytest
+
+from service.contract.errors import PackageError
+from service.contract.features import Categorical, FeatureSchema, Numeric
+from service.scoring.graphs import CutGraphs
+from service.scoring.session import Session
+
+onnx = pytest.importorskip("onnx")
+
+SCHEMA = FeatureSchema(
+    features=(
+        Numeric(name="age", side="user", default=0.0),
+        Numeric(name="price", side="item", default=0.0),
+        Categorical(name="brand", side="item", vocabulary=("a",)),
+    )
+)
+PART = 4
+
+
+def session(label: str, text: str) -> Session:
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 20]>' + text)
+    return Session(model.SerializeToString(), label=label)
+
+
+def graphs(given: str, taken: str) -> CutGraphs:
+    """All sides add their one number to each of four columns; `given`, `taken`: of item parts."""
+    to = onnx.TensorProto.DataType.Value(given.upper())
+    user = f"""user (float[rows,1] user_values) => (float[rows,{PART}] user_part)
+        <int64[2] shape = {{1, {PART}}}> {{ user_part = Expand(user_values, shape) }}"""
+    item = f"""item (int32[rows,1] item_ids, float[rows,1] item_values)
+        => ({given}[rows,{PART}] item_part) <int64[2] shape = {{1, {PART}}}>
+        {{ wide = Expand(item_values, shape) item_part = Cast <to = {to}> (wide) }}"""
+    rank = f"""rank (float[1,{PART}] user_part, {taken}[rows,{PART}] item_part)
+        => (float[rows] ctr) <int64[1] axes = {{1}}>
+        {{ item = Cast <to = 1> (item_part) x = Add(item, user_part)
+           ctr = ReduceSum <keepdims = 0> (x, axes) }}"""
+    texts = {"user.onnx": user, "item.onnx": item, "rank.onnx": rank}
+    sessions = (session(label, text) for label, text in texts.items())
+    return CutGraphs(*sessions, SCHEMA, ["ctr"])
+
+
+def blocks(*prices: float) -> dict[str, np.ndarray]:
+    return {
+        "user_values": np.array([[0.5]], np.float32),
+        "item_ids": np.zeros((len(prices), 1), np.int32),
+        "item_values": np.array(prices, np.float32)[:, None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numpy_dtype", "largest"),
+    [("float", "float32", 3.25), ("uint8", "uint8", 3), ("int16", "int16", 3)],
+)
+def test_an_items_part_is_of_the_dtype_that_its_graph_gives(
+    dtype: str, numpy_dtype: str, largest: float
+) -> None:
+    cut = graphs(dtype, dtype)
+    assert (cut.part_dtype, cut.part_width) == (numpy_dtype, PART)
+    part = cut.item_part(blocks(1, 2, 3.25))
+    assert (part.dtype, part.shape, part.max()) == (numpy_dtype, (3, PART), largest)
+    none = cut.item_part(blocks())
+    assert (none.dtype, none.shape) == (numpy_dtype, (0, PART))
+    heads = cut.run(blocks(1, 2, 3.25))
+    np.testing.assert_array_equal(heads["ctr"], [PART * 1.5, PART * 2.5, PART * (largest + 0.5)])
+
+
+def test_a_rank_graph_that_takes_other_numbers_than_the_item_graph_gives_is_refused() -> None:
+    with pytest.raises(PackageError) as caught:
+        graphs("uint8", "float")
+    assert str(caught.value) == (
+        "rank.onnx: input 'item_part' is tensor(float) ['rows', 4],"
+        " the graph before it gives tensor(uint8) (rows, 4)"
+    )
+
+
+def test_a_part_of_numbers_that_no_cache_keeps_is_refused() -> None:
+    with pytest.raises(PackageError) as caught:
+        graphs("double", "float")
+    assert str(caught.value) == (
+        "item.onnx: output 'item_part' is tensor(double) ['rows', 4], not one of tensor(float),"
+        " tensor(int8), tensor(uint8), tensor(int16), tensor(uint16) (rows, a fixed width)"
+    )
