@@ -69,24 +69,45 @@ class Watcher:
     metrics: Metrics
     replica: str
     _refused: dict[str, str] = field(default_factory=dict)  # scene -> why it could not, logged once
+    _stopping: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by scene
 
     async def run(self) -> None:
         """Until cancelled; survives everything else."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("guardrails_failed")
+        try:
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                self.look()
+        finally:
+            tasks = list(self._stopping.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def look(self) -> None:
-        """Stop the worst arm of each scene that has one over a limit."""
+    def look(self) -> None:
+        """Begin to stop the worst arm of each scene that has one over a limit.
+
+        No scene waits for what is published in another, or for its models.
+        """
         loader = self.publisher.loader
         for scene in loader.scenes():
             snapshot = loader.snapshot(scene)
-            breach = None if snapshot is None else self.guard.breach(snapshot)
-            if snapshot is not None and breach is not None:
-                await self._stop(snapshot, breach)
+            if snapshot is None or scene in self._stopping:
+                continue
+            try:
+                breach = self.guard.breach(snapshot)
+            except Exception:
+                log.exception("guardrails_failed", scene=scene)
+                continue
+            if breach is not None:
+                self._stopping[scene] = asyncio.create_task(self._try_to_stop(snapshot, breach))
+
+    async def _try_to_stop(self, snapshot: Snapshot, breach: Breach) -> None:
+        try:
+            await self._stop(snapshot, breach)
+        except Exception:
+            log.exception("guardrails_failed", scene=snapshot.scene)
+        finally:
+            del self._stopping[snapshot.scene]
 
     async def _stop(self, snapshot: Snapshot, breach: Breach) -> None:
         scene, only = snapshot.scene, Precondition(versions=frozenset({snapshot.version}))

@@ -59,7 +59,10 @@ def model_routes(promoter: Promoter, token: str) -> APIRouter:
 
     @router.post("/{name}/promote", responses=_WRITE, openapi_extra=body_of(PromoteRequest))
     async def promote(name: str, request: Request) -> Response:
-        """Point an alias at a version; answers when this replica ranks with it."""
+        """Point an alias at a version; answers when this replica ranks with it.
+
+        Where it points there already, nothing is proved or rehearsed: `"moved": false`.
+        """
         require_token(request, token)
         asked = validated(PromoteRequest, parse(await request.body()))
         return _moved(await promoter.promote(name, asked.alias, asked.version, asked.author))

@@ -34,7 +34,9 @@ class PublishReply(BaseModel):
     """A plan was published; rank replies show this version as `plan`."""
 
     version: int
-    findings: list[PlanFinding] = Field(description="warnings")
+    findings: list[PlanFinding] = Field(
+        description="warnings; one of them where this replica does not serve the version yet"
+    )
 
 
 class ValidateReply(BaseModel):

@@ -24,11 +24,12 @@ from service.scoring.pool import ModelPool
 
 @dataclass(frozen=True)
 class Promoted:
-    """An alias that has moved. `scenes`: those whose plan names it."""
+    """Where an alias points. `moved`: since now; `scenes`: those whose plan names it."""
 
     name: str
     alias: str
     version: int
+    moved: bool
     replaced: int | None
     scenes: list[str]
 
@@ -42,7 +43,7 @@ class Promoter:
     rehearse: Rehearse
 
     async def promote(self, name: str, alias: str, version: int, author: str = "") -> Promoted:
-        """Point `alias` at `version` once it has passed every gate here.
+        """Point `alias` at `version` once it has passed every gate here; at once if it does.
 
         Raises:
             UnknownModel: no such version.
@@ -78,18 +79,18 @@ class Promoter:
             ModelRef.parse(f"{name}@{alias}")
             await asyncio.to_thread(self.loader.repository.resolve, ModelRef.parse(id_))
             current = (await self.loader.aliases.read([name])).get(name, {}).get(alias)
+            if current == version:
+                scenes = [live.scene for live in self._naming(ModelRef(name, alias))]
+                return Promoted(name, alias, version, False, current, scenes)
             await self.pool.ensure([id_])
-            snapshots = [
-                await self._compile(live, to) for live in self._naming(ModelRef(name, alias))
-            ]
-            for snapshot in snapshots:
+            naming = self._naming(ModelRef(name, alias))
+            for snapshot in [await self._compile(live, to) for live in naming]:
                 await self.rehearse(snapshot)
-            if current != version:
-                await self.loader.aliases.move(
-                    name, alias, version, expected=current, action=action, author=author
-                )
+            await self.loader.aliases.move(
+                name, alias, version, expected=current, action=action, author=author
+            )
         await self.loader.refresh()
-        return Promoted(name, alias, version, current, [s.scene for s in snapshots])
+        return Promoted(name, alias, version, True, current, [live.scene for live in naming])
 
     def _naming(self, ref: ModelRef) -> list[Snapshot]:
         """The live snapshots of plans that name this alias."""

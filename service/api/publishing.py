@@ -1,14 +1,15 @@
 """From a plan document to a live version: check, load its models, compare-and-set, serve it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
+from service.api.checking import Checking
 from service.api.etags import Precondition
-from service.api.places import Places
-from service.api.plan_refusals import parse_for, refusal_of, require_sane, store_errors
+from service.api.plan_refusals import refusal_of, store_errors
 from service.api.version_before import version_before
 from service.contract.errors import PackageError
 from service.errors import (
@@ -18,15 +19,14 @@ from service.errors import (
     PlanUnsigned,
     UnknownScene,
 )
-from service.experiment.errors import PlanInvalid, UnsignedPlan
+from service.experiment.errors import UnsignedPlan
 from service.experiment.findings import Finding, pointer
 from service.experiment.freeze import KEY, frozen
-from service.experiment.library import Expanded, expand
 from service.experiment.loader import PlanLoader
-from service.experiment.redrawn import redrawn
 from service.experiment.reports import Report, read_report
 from service.experiment.signing import SIGNATURE_HEADER
 from service.experiment.snapshot import Checked
+from service.experiment.staging import Prepare
 from service.experiment.store import HistoryPage, PlanStore, Publication, StoredPlan
 
 _ATTEMPTS = 5  # for a write that takes any live version, when others publish meanwhile
@@ -52,13 +52,30 @@ class Signature:
 
 @dataclass(frozen=True)
 class Published:
-    """A version that is live now, and the warnings it was published with."""
+    """A version that was live when it was published, and warnings.
+
+    One of them says so when this replica does not serve it, yet or at all.
+    """
 
     version: int
     findings: Sequence[Finding]
 
 
 @dataclass(frozen=True)
+class _Draft:
+    """A document that can be published over `expected`.
+
+    `missing`: the models it names that the live snapshot does not, which may not even load.
+    """
+
+    scene: str
+    document: Document
+    expected: int | None
+    signature: Signature
+    findings: Sequence[Finding]
+    missing: frozenset[str]
+
+
 class Publisher:
     """Plan changes of one replica.
 
@@ -66,11 +83,10 @@ class Publisher:
     models by "name/version", so that a package that cannot run stops the plan that names it.
     """
 
-    loader: PlanLoader
-    prepare: Callable[[frozenset[str]], Awaitable[None]]
-    checks: Places = field(default_factory=lambda: Places("checks of plans"), repr=False)
-    _one_check: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-    _one_edit: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    def __init__(self, loader: PlanLoader, prepare: Prepare) -> None:
+        self.loader = loader
+        self._prepare, self._checking = prepare, Checking(loader)
+        self._edits: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def store(self) -> PlanStore:
@@ -111,9 +127,7 @@ class Publisher:
         Raises:
             TooBusy: too many wait already.
         """
-        with self.checks.take():
-            async with self._one_check:
-                return await self._checked(scene, document)
+        return await self._checking.in_turn(scene, document)
 
     async def publish(
         self,
@@ -130,36 +144,37 @@ class Publisher:
             PlanUnsigned: there is a key, and the signature is not that of the document.
             EtagMismatch: another version is live by now.
         """
-        signed = self.signed(document, signature.signed)
-        checked = await self._checked(scene, document)
-        if checked.snapshot is None:
-            raise refusal_of(checked.findings)
-        await self._load_models(checked.snapshot.models)
-        with store_errors():
-            version = await self.store.publish(
-                scene,
-                document,
-                expected=expected,
-                author=signature.author,
-                message=signature.message,
-                rollback_to=rollback_to,
-                signature=signed,
-            )
-        await self.loader.until_settled(scene, version)
-        return Published(version, checked.findings)
+        draft = await self._draft(scene, document, expected, signature)
+        await self._load_models(draft.missing)
+        return await self._served(draft, await self._write(draft, rollback_to))
 
     async def edit(
         self, scene: str, precondition: Precondition, change: Change, signature: Signature
     ) -> Published:
-        """Publish a change of the live plan; where any version will do, try again on a newer."""
-        async with self._one_edit:
-            for _ in range(_ATTEMPTS - 1):
-                try:
-                    return await self._edit_once(scene, precondition, change, signature)
-                except EtagMismatch:
-                    if not precondition.follows_live:
-                        raise
-            return await self._edit_once(scene, precondition, change, signature)
+        """Publish a change of the live plan; where any version will do, try again on a newer.
+
+        Edits of a scene take turns, outside of which models load and are waited for: no freeze
+        waits for the model of another edit.
+        """
+        attempts, loaded = _ATTEMPTS, frozenset[str]()
+        turn = self._edits.setdefault(scene, asyncio.Lock())
+        while True:
+            try:
+                async with turn:
+                    live = await self.read(scene)
+                    precondition.check(scene, live.version)
+                    draft = await self._draft(scene, change(live), live.version, signature)
+                    if draft.missing <= loaded:
+                        version = await self._write(draft)
+                        break
+            except EtagMismatch:
+                attempts -= 1
+                if not (precondition.follows_live and attempts):
+                    raise
+            else:
+                await self._load_models(draft.missing)
+                loaded |= draft.missing
+        return await self._served(draft, version)
 
     async def rollback(
         self, scene: str, precondition: Precondition, to: int | None, signature: Signature
@@ -213,35 +228,39 @@ class Publisher:
             raise PlanUnsigned(f"{err}: see finerank plan sign", faults=[_UNSIGNED]) from err
         return given
 
-    async def _checked(self, scene: str, document: Any) -> Checked:
-        expanded = Expanded(document)
-        try:
-            require_sane(document)
-            with store_errors():
-                pinned = await self.loader.shelf.pinned(document)
-            expanded = expand(document, pinned)
-            plan = parse_for(scene, expanded.document)
-        except PlanInvalid as err:
-            return Checked(expanded.told(err.findings), None)
-        with store_errors():
-            models = await self.loader.models(plan)
-        checked = await self.loader.compiling.check(plan, models)
-        checked = replace(checked, findings=expanded.told(checked.findings))
+    async def _draft(
+        self, scene: str, document: Document, expected: int | None, signature: Signature
+    ) -> _Draft:
+        signature = replace(signature, signed=self.signed(document, signature.signed))
+        checked = await self._checking.check(scene, document)
+        if checked.snapshot is None:
+            raise refusal_of(checked.findings)
         live = self.loader.snapshot(scene)
-        if checked.snapshot is None or live is None:
-            return checked
-        moved = await asyncio.to_thread(redrawn, live, checked.snapshot)
-        return replace(checked, findings=(*checked.findings, *moved))
+        missing = checked.snapshot.models - (frozenset() if live is None else live.models)
+        return _Draft(scene, document, expected, signature, checked.findings, missing)
 
-    async def _edit_once(
-        self, scene: str, precondition: Precondition, change: Change, signature: Signature
-    ) -> Published:
-        live = await self.read(scene)
-        precondition.check(scene, live.version)
-        return await self.publish(scene, change(live), live.version, signature)
+    async def _write(self, draft: _Draft, rollback_to: int | None = None) -> int:
+        with store_errors():
+            return await self.store.publish(
+                draft.scene,
+                draft.document,
+                expected=draft.expected,
+                author=draft.signature.author,
+                message=draft.signature.message,
+                rollback_to=rollback_to,
+                signature=draft.signature.signed or "",
+            )
+
+    async def _served(self, draft: _Draft, version: int) -> Published:
+        """The answer, once the version is live here, or it is known why it is not."""
+        why = await self.loader.until_settled(draft.scene, version)
+        if why is None:
+            return Published(version, draft.findings)
+        told = f"version {version} is published, and not served by this replica yet: {why}"
+        return Published(version, [*draft.findings, Finding("warning", pointer(), told)])
 
     async def _load_models(self, ids: frozenset[str]) -> None:
         try:
-            await self.prepare(ids)
+            await self._prepare(ids)
         except PackageError as err:
             raise refusal_of([Finding("error", pointer("model"), str(err))]) from err

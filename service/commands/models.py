@@ -107,7 +107,7 @@ def _pointed_at(model: Document, ref: ModelRef) -> int:
 
 
 def _say(moved: Document) -> None:
-    if moved["replaced"] == moved["version"]:
+    if not moved["moved"]:
         console.out.print(f"{moved['name']}/{moved['version']} is {moved['alias']} already")
         return
     was = f"version {moved['replaced']}" if moved["replaced"] else "nothing"

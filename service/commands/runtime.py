@@ -116,7 +116,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         key=_plan_key(settings),
     )
     take_over = TakingOver(
-        loader.models_in_use,
+        loader.snapshot,
         pool,
         items,
         lambda: _feature_store(url, _PATIENCE_S),
@@ -181,6 +181,7 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await loader.close()
+            await take_over.close()
             prove.close()
             workers.close()
             if remembering.log is not None:

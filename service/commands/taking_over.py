@@ -1,6 +1,7 @@
 """Let a model take over in a scene: warm its items, rehearse it with recent requests; both once."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from weakref import WeakKeyDictionary
 
 from service.commands.warming import warm_like
@@ -18,40 +19,64 @@ class TakingOver:
     """Called with a snapshot before it goes live.
 
     A loaded model that has been through it for a scene is ready there, whoever asks again: first
-    the one who promotes it, then the loader, which may ask several times.
+    the one who promotes it, then the loader, which may ask several times. Who asks meanwhile waits
+    for the same run.
 
-    `in_use`: the models of the live snapshots. `open_store`: a patient client, closed after use.
+    `live`: the live snapshot of a scene. `open_store`: a patient client, closed after use.
     """
 
     def __init__(
         self,
-        in_use: Callable[[], frozenset[str]],
+        live: Callable[[str], Snapshot | None],
         pool: ModelPool,
         items: ItemCaches,
         open_store: Callable[[], FeatureStore],
         rehearsal: Rehearsal,
         pace: Pace,
     ) -> None:
-        self._in_use, self._pool, self._items = in_use, pool, items
+        self._live, self._pool, self._items = live, pool, items
         self._open_store, self._rehearsal, self._pace = open_store, rehearsal, pace
         self._ready: WeakKeyDictionary[LoadedModel, set[str]] = WeakKeyDictionary()
+        self._runs: dict[tuple[str, str], asyncio.Task[None]] = {}  # by model and scene
 
     async def __call__(self, snapshot: Snapshot) -> None:
-        """Make the models ready that no live snapshot uses.
+        """Make the models ready that the live snapshot of the scene does not use.
 
         Raises:
             PackageError: see Rehearsal.
         """
-        scene, live = snapshot.scene, self._in_use()
-        fresh = {id_ for id_ in snapshot.models - live if not self._is_ready(id_, scene)}
-        if not fresh:
-            return
+        scene, before = snapshot.scene, self._live(snapshot.scene)
+        live = frozenset[str]() if before is None else before.models
+        keys = [(id_, scene) for id_ in snapshot.models - live if not self._is_ready(id_, scene)]
+        new = [key for key in keys if key not in self._runs]
+        if new:
+            fresh = frozenset(id_ for id_, _ in new)
+            run = asyncio.create_task(self._take_over(snapshot, fresh, live))
+            self._runs |= dict.fromkeys(new, run)
+            run.add_done_callback(lambda _: self._forget(new))
+        # Shielded: one who gives up does not take it from the others.
+        await asyncio.gather(*(asyncio.shield(run) for run in {self._runs[key] for key in keys}))
+
+    async def close(self) -> None:
+        """Leave what is in progress."""
+        runs = set(self._runs.values())
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+
+    async def _take_over(
+        self, snapshot: Snapshot, fresh: frozenset[str], live: frozenset[str]
+    ) -> None:
         with self._pool.holding(fresh):
             store = self._open_store()
             await warm_like(snapshot, fresh, live, self._pool, self._items, store, self._pace)
-            await self._rehearsal(scene, one_model_each(snapshot, fresh))
+            await self._rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
             for model in filter(None, map(self._pool.get, fresh)):
-                self._ready.setdefault(model, set()).add(scene)
+                self._ready.setdefault(model, set()).add(snapshot.scene)
+
+    def _forget(self, keys: Iterable[tuple[str, str]]) -> None:
+        for key in keys:
+            del self._runs[key]
 
     def _is_ready(self, id_: str, scene: str) -> bool:
         model = self._pool.get(id_)

@@ -65,6 +65,7 @@ def test_promoted_version_serves_when_the_answer_comes(service: Running, models:
         "name": "tiny",
         "alias": "champion",
         "version": 2,
+        "moved": True,
         "replaced": 1,
         "scenes": ["feed"],
     }
@@ -250,3 +251,24 @@ def test_moves_need_the_token_and_an_existing_model(service: Running):
         answer = service.client.post(f"/v1/models/tiny/{action}", json={"version": 1})
         assert answer.status_code == 401
     assert service.client.get("/v1/models/tinny").status_code == 404
+
+
+def test_alias_that_points_there_already_is_answered_without_a_proof(
+    service: Running, models: Path
+):
+    publish_tiny(models, champion=False)
+    truncate(models / "tiny/2")
+    with redis.Redis.from_url(service.runtime.store_url) as store:
+        store.hset("finerank:aliases:tiny", "stable", 2)
+    answer = promote(service, 2, alias="stable")
+    assert answer.json() == {
+        "name": "tiny",
+        "alias": "stable",
+        "version": 2,
+        "moved": False,
+        "replaced": 2,
+        "scenes": [],
+    }
+    assert versions(service)[2]["state"] == "available"
+    served = promote(service, 1).json()
+    assert (served["moved"], served["scenes"]) == (False, ["feed"])
