@@ -5,6 +5,7 @@ if no CPU is ever idle, as the least of all processes. `python -m service.scorin
 process.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ ROWS = 500  # candidates of the timed runs
 _ROUNDS = 5
 _IDLE_SHARE = 0.1  # of the time, in which only idle CPUs are used; there may be none
 _NICE = 19
+_SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 _REFUSED = 3  # exit status
 _ROOT = Path(__file__).parents[2]  # where `service` is found, whatever the caller's directory
 _SAID = 500  # characters kept of what a broken process wrote
@@ -66,7 +68,8 @@ class Prover:
             PackageError: what `load_package` refuses, a slow model, a crash, junk instead of
                 findings, no end in time, or `close`.
         """
-        command = [sys.executable, "-m", "service.scoring.proof", str(self._models), id_]
+        command = [sys.executable, "-m", "service.scoring.proof", str(os.getpid())]
+        command += [str(self._models), id_]
         command += [active] if active is not None else []
         began = time.monotonic()
         idle_s = _IDLE_SHARE * self._timeout_s
@@ -250,9 +253,21 @@ def _prove(models: Path, id_: str, active: str | None = None) -> dict[str, objec
     }
 
 
+def _ends_with(parent: int) -> bool:
+    """Let this process end with the thread that started it, where the system can.
+
+    False: that process has ended already.
+    """
+    with suppress(AttributeError):  # only Linux has it
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    return os.getppid() == parent
+
+
 def main(arguments: list[str]) -> int:
-    """Prove `models id [active]`; the findings, or the refusal, go to stdout as JSON."""
-    models, *rest = arguments
+    """Prove `parent models id [active]`; the findings, or the refusal, go to stdout as JSON."""
+    parent, models, *rest = arguments
+    if not _ends_with(int(parent)):
+        return 1
     try:
         found = _prove(Path(models), *rest)
     except (PackageError, RunFailed, RuntimeProblem) as err:
