@@ -111,6 +111,7 @@ def publish(
             typer.confirm("publish with these warnings?", abort=True, err=True)
         replaced = over or (None if live is None else live["version"])
         answer = client.put(document, replaced, author, message, signature)
+        show_findings([f for f in answer["findings"] if f not in checked["findings"]])
         console.out.print(f"version {replaced or 'none'} -> {answer['version']}")
         wait_for(client, answer["version"], wanted=wait)
 
@@ -147,6 +148,7 @@ def rollback(
         answer = client.rollback(version, author, message)
         after = client.get(answer["version"])
         show_lines(unified(before["plan"], after["plan"], "before", "now"))
+        show_findings(answer["findings"])
         console.out.print(f"version {before['version']} -> {answer['version']}: {after['message']}")
         wait_for(client, answer["version"], wanted=wait)
 

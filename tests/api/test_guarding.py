@@ -1,12 +1,21 @@
 """The drill: an arm that makes scores invalid is stopped by itself, and nobody else notices."""
 
+import asyncio
 import copy
 import itertools
 import time
 
 import pytest
 
+from service.api.guarding import Watcher
+from service.api.publishing import Publisher
+from service.contract.repository import Repository
+from service.experiment.connection import connect
+from service.experiment.guardrails import Guard
+from service.experiment.loader import PlanLoader
+from service.metrics import Metrics
 from tests.api.running import PLAN, Running, running
+from tests.experiment import packages
 
 STOPPED_WITHIN_S = 10.0
 USERS = [f"u{n}" for n in range(24)]
@@ -125,6 +134,49 @@ def test_without_guardrails_nothing_is_stopped(replicas):
         ask(one, user)
     time.sleep(1.5)  # one look at least
     assert ask(one, "u0")["plan"] == broken
+
+
+async def test_a_scene_whose_version_takes_its_time_holds_up_no_other(valkey_of_its_own, tmp_path):
+    packages.publish_package(tmp_path / "models")
+    redis = connect(valkey_of_its_own, timeout_s=5.0)
+    stopped = {"feed": asyncio.Event(), "search": asyncio.Event()}
+    let_go, guard = asyncio.Event(), Guard()
+
+    async def prepare(ids):
+        pass
+
+    async def rehearse(snapshot):
+        if (snapshot.scene, snapshot.version) == ("feed", 2):
+            await let_go.wait()
+
+    loader = PlanLoader(
+        redis,
+        Repository(tmp_path / "models"),
+        prepare=prepare,
+        rehearse=rehearse,
+        state_dir=tmp_path / "state",
+        replica="a",
+        on_change=lambda live: stopped[live.scene].set() if live.version == 2 else None,
+    )
+    for scene in stopped:
+        document = packages.plan(("scene", scene), ("guardrails", LIMITS))
+        await loader.store.publish(scene, document, expected=None)
+    await loader.start()
+    for scene in stopped:
+        live = loader.snapshot(scene)
+        for _ in range(LIMITS["least_requests"]):
+            arm = {"fusion": "vcr-up/treatment"}
+            guard.add(live, arm, degraded=False, candidates=9, invalid=9, latency_ms=1.0)
+    watching = asyncio.create_task(Watcher(Publisher(loader, prepare), guard, Metrics(), "a").run())
+    async with asyncio.timeout(STOPPED_WITHIN_S):
+        await stopped["search"].wait()
+        assert not stopped["feed"].is_set()
+        let_go.set()
+        await stopped["feed"].wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await loader.close()
+    await redis.aclose()
 
 
 def serves(service: Running, version):

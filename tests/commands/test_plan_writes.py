@@ -224,3 +224,19 @@ def test_a_url_without_a_scheme_is_told_to_have_one(command):
     assert done.stderr == (
         "error: 'localhost:8600' is no URL of a service: add http://, as in http://localhost:8600\n"
     )
+
+
+def test_who_publishes_what_the_service_then_refuses_is_told(service, finerank, tmp_path):
+    items = [{"id": f"i{n}"} for n in range(20)]
+    service.rank({"scene": "feed", "user": {"id": "u7"}, "items": items})
+    bad = publish_tiny(service.runtime.settings.models, champion=False, nan=True)
+    before = live(service)["version"]
+    (tmp_path / "bad.json").write_text(json.dumps({**PLAN, "model": f"tiny/{bad}"}))
+    done = finerank("plan", "publish", "feed", tmp_path / "bad.json", "--yes")
+    said = " ".join(done.stderr.split())
+    assert (
+        f"warning /: version {before + 1} is published, and not served by this replica yet:"
+        f" tiny/{bad}: on a recent request of scene 'feed', head"
+    ) in said
+    assert done.stdout == f"version {before} -> {before + 1}\n"
+    assert finerank("plan", "rollback", "feed", "--to", before).stderr == ""
