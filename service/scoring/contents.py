@@ -3,6 +3,7 @@
 Equal rows have equal parts, bit for bit, so what is kept of one never becomes stale.
 """
 
+import random
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +15,7 @@ from service.scoring.graphs import ITEM_SIDES
 
 _OWN_HASH = (1 << 60) - 1  # up to here Python's hash of a number is that number
 CONTENTS = "\0contents"  # where a cache has the names of scenes; no scene has this one
+_WAYS = 4  # places for a mark
 _MARKS_A_SLOT = 2  # at least: then most rows are known again after as many others as fit the cache
 
 
@@ -35,13 +37,14 @@ class Repeats:
     bytes_a_slot = 4 * 2 * _MARKS_A_SLOT  # rounded up to a power of two
 
     def __init__(self, slots: int) -> None:
-        marks = 1 << (_MARKS_A_SLOT * slots).bit_length()
-        self._mask = marks - 1
-        self._marks = np.zeros(marks, np.int32)
+        rows = 1 << (_MARKS_A_SLOT * slots // _WAYS).bit_length()
+        self._mask = rows - 1
+        self._marks = np.zeros((rows, _WAYS), np.int32)
 
     def again(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each was seen before; from now on it was."""
-        cells, marks = keys & self._mask, (keys >> 32).astype(np.int32)
-        known: NDArray[np.bool_] = self._marks[cells] == marks
-        self._marks[cells] = marks
+        rows, marks = keys & self._mask, (keys >> 32).astype(np.int32)
+        known: NDArray[np.bool_] = (self._marks.take(rows, axis=0) == marks[:, None]).any(1)
+        # By chance, or those that come in turns would overwrite each other for ever.
+        self._marks[rows, (marks + random.randrange(_WAYS)) % _WAYS] = marks
         return known

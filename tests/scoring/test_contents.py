@@ -48,3 +48,11 @@ def test_what_comes_again_is_known_after_as_many_others_as_fit() -> None:
     for _ in range(20):
         repeats.again(random.integers(1 << 60, size=1000))
     assert np.count_nonzero(repeats.again(first)) < 10
+
+
+def test_those_that_come_in_turns_are_all_known_in_the_end() -> None:
+    random, repeats = np.random.default_rng(1), Repeats(1000)
+    turns = list(random.integers(1 << 60, size=(10, 100)))
+    for _ in range(100):
+        turns = [keys[~repeats.again(keys)] for keys in turns]  # who is known is kept
+    assert sum(map(len, turns)) == 0
