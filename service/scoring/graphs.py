@@ -78,7 +78,8 @@ class CutGraphs:
 
     def user_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
         """(1, P) of the one user and context; other blocks are left aside."""
-        return self._user.run(_of(self._user, blocks), stop)[USER_PART]
+        # A request has one user: seven more rows would take as long again.
+        return self._user.run(_of(self._user, blocks), stop, fills_up=False)[USER_PART]
 
     def item_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
         """(N, P) of N items; other blocks are left aside."""

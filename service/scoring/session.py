@@ -137,12 +137,16 @@ class Session:
             )
         return dtype, shape[1]
 
-    def run(self, inputs: Mapping[str, Array], stop: Stop | None = None) -> Heads:
+    def run(
+        self, inputs: Mapping[str, Array], stop: Stop | None = None, *, fills_up: bool = True
+    ) -> Heads:
         """Run rows.
 
         Args:
             inputs: input name -> (rows, width), C-ordered; a block of one row is for all rows.
             stop: ends this run early when set.
+            fills_up: see `filled_up`; a row of a run that is not has the same bits only in runs
+                of as many rows.
 
         Returns:
             output name -> (rows, …): heads, or a part.
@@ -157,7 +161,7 @@ class Session:
                 name: np.zeros((0, *output.shape[1:]), _PART_DTYPES[output.type])
                 for name, output in self.outputs.items()
             }
-        wide = filled_up(rows)
+        wide = filled_up(rows) if fills_up else rows
         fed = {
             name: block if name in self._fixed else _repeat_last(block, wide)
             for name, block in inputs.items()

@@ -245,3 +245,19 @@ def test_a_row_keeps_its_bits_in_operators_that_are_computed_several_at_a_time()
         for rows in (1, 2, 3, 7):
             alone = session.run({"x": values[first : first + rows]})["y"]
             np.testing.assert_array_equal(alone, together[first : first + rows])
+
+
+def test_a_run_that_is_not_filled_up_runs_its_rows_alone() -> None:
+    make, types = onnx.helper, onnx.TensorProto
+    ends = [make.make_tensor_value_info(n, types.FLOAT, ["rows", 1]) for n in ("x", "y")]
+    rows = onnx.numpy_helper.from_array(np.array([0]), "axis")
+    nodes = [
+        make.make_node("ReduceSum", ["x", "axis"], ["sum"]),
+        make.make_node("Mul", ["sum", "x"], ["y"]),
+    ]
+    graph = make.make_graph(nodes, "mixes rows", ends[:1], ends[1:], [rows])
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9)
+    session = Session(model.SerializeToString())
+    ones = {"x": np.ones((3, 1), np.float32)}
+    assert session.run(ones)["y"].tolist() == [[8.0]] * 3
+    assert session.run(ones, fills_up=False)["y"].tolist() == [[3.0]] * 3
