@@ -14,11 +14,14 @@ from service.experiment.snapshot import Checked
 
 
 class Checking:
-    """Checks documents against the packages that they would get on this replica."""
+    """Checks documents against the packages that they would get on this replica.
 
-    def __init__(self, loader: PlanLoader) -> None:
+    `places`: of those who do not publish; see `in_turn`.
+    """
+
+    def __init__(self, loader: PlanLoader, places: Places | None = None) -> None:
         self._loader = loader
-        self._places, self._one = Places("checks of plans"), asyncio.Lock()
+        self._places, self._one = places or Places("checks of plans"), asyncio.Lock()
 
     async def in_turn(self, scene: str, document: Any) -> Checked:
         """One at a time: no write waits for these.

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from service.api.checking import Checking
 from service.api.etags import Precondition
+from service.api.places import Places
 from service.api.plan_refusals import refusal_of, store_errors
 from service.api.version_before import version_before
 from service.contract.errors import PackageError
@@ -80,12 +81,13 @@ class Publisher:
     """Plan changes of one replica.
 
     `loader` follows the store, and gives the packages that a draft would get; `prepare` loads
-    models by "name/version", so that a package that cannot run stops the plan that names it.
+    models by "name/version", so that a package that cannot run stops the plan that names it;
+    `checks`: places for those who only want to know.
     """
 
-    def __init__(self, loader: PlanLoader, prepare: Prepare) -> None:
+    def __init__(self, loader: PlanLoader, prepare: Prepare, checks: Places | None = None) -> None:
         self.loader = loader
-        self._prepare, self._checking = prepare, Checking(loader)
+        self._prepare, self._checking = prepare, Checking(loader, checks)
         self._edits: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
