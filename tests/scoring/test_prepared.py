@@ -283,11 +283,12 @@ async def test_many_requests_at_once_share_the_cache(
         same(output, await plain.rank(request, snapshot))
 
 
+@pytest.mark.parametrize("inline", [{}, {"videolen_s": [float(n) for n in range(ITEMS + 500)]}])
 async def test_a_request_that_many_threads_do_has_the_bits_of_one(
-    scorers: tuple[Scorer, Scorer], cut_models: Path
+    scorers: tuple[Scorer, Scorer], cut_models: Path, inline: dict[str, list[float]]
 ) -> None:
     snapshot = compiled(cut_models, model="cut/1")
-    request = asked(ids(*range(ITEMS), *range(100, 600)))
+    request = asked(ids(*range(ITEMS), *range(100, 600)), item_columns=inline)
     crew = Workers(3)
     for scorer in scorers:
         expected = await scorer.rank(request, snapshot)
