@@ -13,18 +13,17 @@ from service.contract.encode import Array
 from service.contract.features import FeatureSchema
 from service.scoring.graphs import ITEM_SIDES
 
-_OWN_HASH = (1 << 60) - 1  # up to here Python's hash of a number is that number
 CONTENTS = "\0contents"  # where a cache has the names of scenes; no scene has this one
 _WAYS = 4  # places for a mark
 _MARKS_A_SLOT = 2  # at least: then most rows are known again after as many others as fit the cache
 
 
 def contents(schema: FeatureSchema, blocks: Mapping[str, Array]) -> NDArray[np.int64]:
-    """A hash of each item's row in all item blocks: 60 bits of Python's own, see `ItemIndex`."""
+    """A hash of each item's row in all item blocks: Python's own, see `ItemIndex`."""
     items = [block for name, block in blocks.items() if schema.inputs[name][0] in ITEM_SIDES]
     rows = np.concatenate([block.view(np.uint8) for block in items], axis=1)
     hashes = map(hash, rows.view(f"V{rows.shape[1]}").ravel().tolist())
-    return np.fromiter(hashes, np.int64, len(rows)) & _OWN_HASH
+    return np.fromiter(hashes, np.int64, len(rows))
 
 
 class Repeats:

@@ -19,7 +19,7 @@ _WIDTH = 8  # cells a bucket
 _CELLS_A_SLOT = 4  # at least: then a bucket in 5,000 would hold more than it has cells
 
 Slots = NDArray[np.int64]
-Ids = Sequence[str] | NDArray[np.int64]  # numbers are their own hashes
+Ids = Sequence[str] | Sequence[np.int64] | NDArray[np.int64]  # numbers are hashes already
 
 
 class ItemIndex:
@@ -113,6 +113,6 @@ def _zeros(buckets: int) -> NDArray[np.int64]:
 
 def _hashes(scene: str, ids: Ids) -> NDArray[np.int64]:
     key = hash((scene,))  # not hash(scene): an item may be named like its scene
-    if isinstance(ids, np.ndarray):
-        return ids ^ key
+    if len(ids) and isinstance(ids[0], np.int64):
+        return np.asarray(ids, np.int64) ^ key
     return np.fromiter(map(hash, ids), np.int64, len(ids)) ^ key

@@ -190,7 +190,7 @@ def test_only_what_lookups_read_is_kept_raw(clock: Clock) -> None:
     assert made(clock).raw_names == ("author_id",)
 
 
-SPREAD = 0x9E3779B97F4A7C1  # contents are numbers of 60 bits
+SPREAD = 0x1E3779B97F4A7C15  # contents are numbers of 64 bits
 
 
 def parts(keys: list[int]) -> NDArray[np.float32]:
@@ -200,7 +200,7 @@ def parts(keys: list[int]) -> NDArray[np.float32]:
 
 def ask(cache: ItemCache, keys: list[int]) -> list[int]:
     """Rank a request of these contents; those that it found."""
-    lease = cache.look_up_contents(np.array(keys) * SPREAD & ((1 << 60) - 1))
+    lease = cache.look_up_contents(np.array(keys) * SPREAD)
     missing = [keys[row] for row in lease.missing]
     found = cache.parts(lease, parts(missing), len(keys))
     np.testing.assert_array_equal(found, parts(keys))

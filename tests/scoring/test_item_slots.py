@@ -57,7 +57,7 @@ def test_a_slot_of_an_item_that_changed_meanwhile_has_no_owner(clock: Clock) -> 
 
 
 def test_numbers_are_held_like_ids_and_make_room_like_them(clock: Clock) -> None:
-    slots, numbers = ItemSlots(2, clock), np.array([3 << 40, 5 << 40])
+    slots, numbers = ItemSlots(2, clock), np.array([3 << 61, -5 << 60])
     lease = slots.look_up("feed", numbers)
     assert lease.found == 0
     slots.own(lease, [0, 1], slots.room(2), float("inf"))
@@ -65,7 +65,7 @@ def test_numbers_are_held_like_ids_and_make_room_like_them(clock: Clock) -> None
     assert slots.look_up("feed", numbers[::-1]).slots.tolist() == [1, 0]
     clock.now += 11
     own(slots, ["a"])
-    assert slots.look_up("feed", numbers).missing_ids == [3 << 40]
+    assert slots.look_up("feed", numbers).missing_ids == [3 << 61]
 
 
 def test_what_was_found_too_long_ago_is_not_read(clock: Clock) -> None:
