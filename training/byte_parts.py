@@ -1,20 +1,22 @@
 """Parts of items in 8 bits: `item.onnx` rounds what it gives, and `rank.onnx` begins with that.
 
 A cached item takes a quarter of the memory, and so does what a request gathers. ONNX Runtime then
-adds the user's part and rounds the sum in one pass over bytes.
+adds the user's part and rounds the sum in one pass over bytes. One step holds for all columns, so
+each is moved first to where 0 is in its middle; the user's part is moved back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from service.scoring.graphs import ITEM_PART, USER_PART
-from training.quantize import Observe, observed
+from training.quantize import Array, Observe, probe
 from training.rounding import Step
 
-_EXACT = f"{ITEM_PART} exact"
+_EXACT, _MOVED = f"{ITEM_PART} exact", f"{ITEM_PART} moved"
+_MIDDLE = f"{ITEM_PART} middle"
 
 
 def in_bytes(
@@ -36,9 +38,15 @@ def in_bytes(
     total = _item_last(model)
     if total is None or not any(map(_rounds, _readers(model, total.output[0]))):
         return None
-    ranges = observed(for_many_users(model), total.input, observe)
-    steps = {name: Step.over(*near) for name, near in ranges.items()}
-    return _giving_bytes(item, steps[ITEM_PART]), _taking_bytes(model, total, steps)
+    low, high = _columns_between(for_many_users(model), total.input, observe)
+    middle = (low[ITEM_PART] + high[ITEM_PART]) / 2
+    _put(model, middle)
+    by = {name: -middle if name == ITEM_PART else middle for name in total.input}
+    steps = {
+        name: Step.over(min((low[name] + by[name]).min(), 0), max((high[name] + by[name]).max(), 0))
+        for name in total.input
+    }
+    return _giving_bytes(item, middle, steps[ITEM_PART]), _taking_bytes(model, total, steps)
 
 
 def for_many_users(rank: onnx.ModelProto) -> onnx.ModelProto:
@@ -50,27 +58,53 @@ def for_many_users(rank: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _columns_between(
+    model: onnx.ModelProto, names: Iterable[str], observe: Observe
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Each column's smallest and largest value."""
+    low: dict[str, Array] = {}
+    high: dict[str, Array] = {}
+    for batch in observe(probe(model, names)):
+        for name, values in batch.items():
+            low[name] = np.minimum(low.get(name, np.inf), values.min(axis=0))
+            high[name] = np.maximum(high.get(name, -np.inf), values.max(axis=0))
+    return low, high
+
+
+def _put(model: onnx.ModelProto, middle: Array) -> None:
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == _MIDDLE)
+    tensor.CopyFrom(numpy_helper.from_array(middle.astype(np.float32), _MIDDLE))
+
+
 def _item_last(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The Add of the item's part to all else; what pairs add comes to the user's part first."""
+    """The Add of the item's part to all else; what pairs add comes to the user's part first.
+
+    With all else are the middles of the item's columns, 0 until they are known.
+    """
     sums = [node for node in model.graph.node if node.op_type == "Add"]
     first = next((node for node in sums if {*node.input} == {ITEM_PART, USER_PART}), None)
     if first is None:
         return None
+    width = _input(model, USER_PART).shape.dim[1].dim_value
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(width, np.float32), _MIDDLE))
+    all_else, last = f"{USER_PART} and middle", first
+    new = [helper.make_node("Add", [USER_PART, _MIDDLE], [all_else])]
     readers = _readers(model, first.output[0])
-    if len(readers) > 1 or readers[0] not in sums:
-        return first
-    (second,) = readers
-    (pairs,) = {*second.input} - {*first.output}
-    total, all_else = second.output[0], f"{USER_PART} and pairs"
-    at = list(model.graph.node).index(second)
-    model.graph.node.insert(at, helper.make_node("Add", [pairs, USER_PART], [all_else]))
-    model.graph.node.remove(second)
-    model.graph.node.insert(at + 1, helper.make_node("Add", [ITEM_PART, all_else], [total]))
-    model.graph.node.remove(first)
-    return model.graph.node[at]
+    if len(readers) == 1 and readers[0] in sums:
+        last = readers[0]
+        (pairs,) = {*last.input} - {*first.output}
+        new.append(helper.make_node("Add", [pairs, all_else], [f"{USER_PART} and pairs"]))
+        all_else = new[-1].output[0]
+    new.append(helper.make_node("Add", [ITEM_PART, all_else], last.output))
+    nodes = list(model.graph.node)
+    at = nodes.index(last)
+    nodes[at : at + 1] = new
+    del model.graph.node[:]
+    model.graph.node.extend(node for node in nodes if node != first)
+    return new[-1]
 
 
-def _giving_bytes(item: onnx.ModelProto, step: Step) -> onnx.ModelProto:
+def _giving_bytes(item: onnx.ModelProto, middle: Array, step: Step) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(item)
     for node in model.graph.node:
@@ -78,7 +112,9 @@ def _giving_bytes(item: onnx.ModelProto, step: Step) -> onnx.ModelProto:
             names[:] = [_EXACT if name == ITEM_PART else name for name in names]
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
     model.graph.initializer.extend(_constants(ITEM_PART, step))
-    inputs = [_EXACT, *_names(ITEM_PART)]
+    model.graph.initializer.append(numpy_helper.from_array(middle.astype(np.float32), _MIDDLE))
+    model.graph.node.append(helper.make_node("Sub", [_EXACT, _MIDDLE], [_MOVED]))
+    inputs = [_MOVED, *_names(ITEM_PART)]
     model.graph.node.append(helper.make_node("QuantizeLinear", inputs, [ITEM_PART]))
     return model
 

@@ -58,17 +58,22 @@ def _is_large(node: onnx.NodeProto, dims: Sequence[int]) -> bool:
     return prod(dims) >= _SMALLEST and (node.op_type == "Conv" or len(dims) == 2)
 
 
-def observed(model: onnx.ModelProto, names: Iterable[str], observe: Observe) -> dict[str, Range]:
-    """Smallest and largest value of each tensor; 0 is always among them."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    wanted = dict.fromkeys(names)
-    probe.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted
+def probe(model: onnx.ModelProto, names: Iterable[str]) -> bytes:
+    """The graph that gives these tensors."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    del made.graph.output[:]
+    made.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in dict.fromkeys(names)
     )
-    ranges = dict.fromkeys(wanted, (0.0, 0.0))
-    for batch in observe(probe.SerializeToString()):
+    return made.SerializeToString()
+
+
+def _observed(model: onnx.ModelProto, names: Iterable[str], observe: Observe) -> dict[str, Range]:
+    """Smallest and largest value of each tensor; 0 is always among them."""
+    ranges = dict.fromkeys(names, (0.0, 0.0))
+    for batch in observe(probe(model, ranges)):
         for name, values in batch.items():
             low, high = ranges[name]
             ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
@@ -103,7 +108,7 @@ class _Quantizer:
             if node.op_type == "Conv" and not self._is_rounded(name)
         }
         read = (name for names in self._read.values() for name in names)
-        self._ranges = observed(model, (*read, *self._whole), observe)
+        self._ranges = _observed(model, (*read, *self._whole), observe)
         ranges = {n: self._ranges[n] for names in self._read.values() for n in names}
         self._rounding = Rounding(self._producer, ranges, self._whole)
         self._nodes: list[onnx.NodeProto] = []

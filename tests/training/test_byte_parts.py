@@ -69,11 +69,12 @@ def case(request):
     return Case(schema, linear=request.param == "and a linear head")
 
 
-def test_parts_are_bytes_of_a_constant_step(case):
+def test_parts_are_bytes_of_one_step_around_the_middle_of_their_column(case):
     exact, found = case.exact.item_part(case.inputs), case.bytes.item_part(case.inputs)
     assert (case.bytes.part_dtype, found.dtype) == ("uint8", np.uint8)
-    step = Step.over(float(min(exact.min(), 0)), float(max(exact.max(), 0)))
-    expected = np.clip(np.rint(exact / step.scale) + step.zero, 0, 255)
+    moved = exact - (exact.min(axis=0) + exact.max(axis=0)) / 2  # 0 is in the middle of a column
+    step = Step.over(moved.min(), moved.max())
+    expected = np.clip(np.rint(moved / step.scale) + step.zero, 0, 255)
     np.testing.assert_array_equal(found, expected)
 
 

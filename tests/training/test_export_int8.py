@@ -168,19 +168,33 @@ def test_what_groups_cost_is_said_where_nothing_else_can_be_rounded(graph, heads
     assert not costs.contents
 
 
-def test_parts_that_bytes_cannot_hold_stay_floats(graph, heads, judged):
+def with_parts(graph, **changes):
+    """`user`, `item`: an operator and the row by which it changes the part of that side."""
     files = dict(graph.cut.files)
-    for side, off in (("user", 300.0), ("item", -300.0)):  # their sum stays what it was
+    for side, (operator, row) in changes.items():
         model = onnx.load_model_from_string(files[f"{side}.onnx"])
         part = f"{side}_part"
         for node in model.graph.node:
             node.output[:] = ["near" if name == part else name for name in node.output]
-        constant = onnx.numpy_helper.from_array(np.array(off, np.float32), "off")
-        model.graph.initializer.append(constant)
-        model.graph.node.append(onnx.helper.make_node("Add", ["near", "off"], [part]))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(row), "row"))
+        model.graph.node.append(onnx.helper.make_node(operator, ["near", "row"], [part]))
         files[f"{side}.onnx"] = model.SerializeToString()
-    far = replace(graph, cut=replace(graph.cut, files=files))
+    return replace(graph, cut=replace(graph.cut, files=files))
+
+
+def test_parts_that_bytes_cannot_hold_stay_floats(graph, heads, judged):
+    # A column differs by thousands between items, but what reads it is cut off at 0.
+    item = onnx.load_model_from_string(graph.cut.files["item.onnx"])
+    first = np.eye(1, item.graph.output[0].type.tensor_type.shape.dim[1].dim_value)[0]
+    far = with_parts(graph, user=("Add", -1e6 * first), item=("Mul", 1 + 1e4 * first))
     int8 = export_int8(far, heads.heads, SCHEMA, judged, Limits(1.0, 0.5, 0.05))
     assert not int8.variant.refused
     assert int8.files == {"rank.onnx": "rank.int8.onnx"}
     assert int8.graphs.part_dtype == "float32"
+
+
+def test_columns_of_items_far_from_0_are_kept_as_bytes(graph, heads, judged):
+    far = with_parts(graph, user=("Add", 300), item=("Add", -300))  # their sum stays what it was
+    int8 = export_int8(far, heads.heads, SCHEMA, judged, Limits(1.0, 0.5, 0.05))
+    assert not int8.variant.refused
+    assert int8.graphs.part_dtype == "uint8"
