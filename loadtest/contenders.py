@@ -98,7 +98,7 @@ class Contender:
 CONTENDERS: Mapping[str, Contender] = {
     c.name: c
     for c in (
-        Contender("finerank", forms=("ids", "columns", "rows")),
+        Contender("finerank", forms=("ids", "columns", "new-columns", "rows")),
         Contender("finerank-int8", forms=("ids", "columns"), variant="int8"),
         Contender("plain-fastapi", "plain_fastapi", "plain_fastapi"),
         # One process whose thread pool runs the requests: no unevenness between sockets.

@@ -9,8 +9,10 @@ import orjson
 
 from loadtest.catalogue import SCENE, Catalogue
 
-Form = Literal["ids", "columns", "rows"]
+# `new-columns` are columns whose dense values are others in every request, as of live counters.
+Form = Literal["ids", "columns", "rows", "new-columns"]
 FORMS: tuple[Form, ...] = get_args(Form)
+NEW_VALUES: frozenset[Form] = frozenset({"new-columns"})  # not what the catalogue says
 
 # A feed asks for a few hundred candidates, now and then for many: candidates -> share of requests.
 MIXED: Mapping[int, float] = {100: 0.2, 300: 0.4, 500: 0.3, 1_000: 0.1}
@@ -65,6 +67,14 @@ def _columns(catalogue: Catalogue, user: int, items: np.ndarray) -> dict[str, An
     }
 
 
+def _new_columns(catalogue: Catalogue, user: int, items: np.ndarray) -> dict[str, Any]:
+    message = _columns(catalogue, user, items)
+    draw = np.random.default_rng([user, *items.tolist()])
+    values = draw.standard_normal((catalogue.dense, len(items))).round(3).tolist()
+    message["candidates"]["features"] |= zip(catalogue.dense_names, values, strict=True)
+    return message
+
+
 def _rows(catalogue: Catalogue, user: int, items: np.ndarray) -> dict[str, Any]:
     columns = catalogue.columns(items)
     rows = zip(_names(items), zip(*columns.values(), strict=True), strict=True)
@@ -76,7 +86,7 @@ def _rows(catalogue: Catalogue, user: int, items: np.ndarray) -> dict[str, Any]:
     }
 
 
-_FORMS = {"ids": _ids, "columns": _columns, "rows": _rows}
+_FORMS = {"ids": _ids, "columns": _columns, "rows": _rows, "new-columns": _new_columns}
 
 
 def _names(items: np.ndarray) -> list[str]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from service.contract.errors import PackageError
 from service.contract.features import FeatureSchema, Side
 from service.scoring.session import Heads, Session, Stop
-from service.scoring.user_parts import UserParts
 
 MODEL_FILE = "model.onnx"
 USER_FILE, ITEM_FILE, RANK_FILE = "user.onnx", "item.onnx", "rank.onnx"
@@ -76,13 +75,11 @@ class CutGraphs:
         rank.check_inputs(expected, one_row=USER_PART, parts=parts)
         rank.check_heads(heads)
         self._user, self._item, self._rank = user, item, rank
-        self._users = UserParts(user_width)
 
     def user_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
-        """(1, P) of the one user and context, read-only; other blocks are left aside."""
-        given = {name: blocks[name] for name in self._user.inputs}
+        """(1, P) of the one user and context; other blocks are left aside."""
         # A request has one user: seven more rows would take as long again.
-        return self._users.of(given, lambda: self._user.run(given, stop, fills_up=False)[USER_PART])
+        return self._user.run(_of(self._user, blocks), stop, fills_up=False)[USER_PART]
 
     def item_part(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Part:
         """(N, P) of N items; other blocks are left aside."""

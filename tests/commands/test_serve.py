@@ -238,10 +238,9 @@ def test_it_ends_during_a_proof_and_leaves_no_process_behind(clone, tmp_path, ho
         else:
             server.process.kill()
             server.process.wait(20)
-            while not all(map(has_ended, proofs)):
-                assert time.monotonic() < until, "the proof goes on"
-                time.sleep(0.05)
-    assert all(map(has_ended, proofs))
+        while not all(map(has_ended, proofs)):  # killed is not ended at once on a busy machine
+            assert time.monotonic() < until, "the proof goes on"
+            time.sleep(0.05)
 
 
 def test_an_embedded_store_that_is_killed_with_its_keeper_comes_back(clone, tmp_path):

@@ -26,7 +26,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(form: str) -
 
 def test_forms_say_the_same_of_the_same_items() -> None:
     ids, columns, rows = (
-        orjson.loads(make_bodies(SMALL, form, 20, count=1, seed=1)[0].content) for form in FORMS
+        orjson.loads(make_bodies(SMALL, form, 20, count=1, seed=1)[0].content)
+        for form in ("ids", "columns", "rows")
     )
     listed = columns["candidates"]["features"]
     assert ids["candidates"]["ids"] == columns["candidates"]["ids"]
@@ -37,6 +38,22 @@ def test_forms_say_the_same_of_the_same_items() -> None:
     ]
     for item in rows["items"]:
         assert item["features"] == SMALL.item(int(item["id"].removeprefix("item_")))
+
+
+def test_new_columns_give_an_item_other_dense_values_in_every_request() -> None:
+    few = Catalogue(items=20, users=7, vocabulary=50)
+    first, second = (
+        orjson.loads(body.content)["candidates"]
+        for body in make_bodies(few, "new-columns", 20, count=2, seed=1)
+    )
+    by_id = [
+        dict(zip(c["ids"], zip(*c["features"].values(), strict=True), strict=True))
+        for c in (first, second)
+    ]
+    assert by_id[0].keys() == by_id[1].keys()
+    for id_, values in by_id[0].items():
+        assert values[:20] == by_id[1][id_][:20]
+        assert values[20:] != by_id[1][id_][20:]
 
 
 def test_a_body_carries_every_feature_of_the_model() -> None:
