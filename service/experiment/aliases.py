@@ -138,7 +138,7 @@ def unmoved(named: Aliases, now: Aliases) -> bool:
 
 def _read_hash(entry: Mapping[bytes, bytes]) -> dict[str, int]:
     """Alias -> version; what is no version number, written by hand, is no alias."""
-    return {a.decode(): int(v) for a, v in entry.items() if v.isdigit()}
+    return {a.decode(errors="replace"): int(v) for a, v in entry.items() if v.isdigit()}
 
 
 def _key(name: str) -> str:

@@ -11,8 +11,8 @@ from service.experiment.accepted import Accepted, NotServed, plan_of
 from service.experiment.ahead import SOON_S, Ahead, NotYet
 from service.experiment.aliases import Aliases, AliasStore, kept, pinned
 from service.experiment.compiling import Compiling
+from service.experiment.connection import UNAVAILABLE
 from service.experiment.document import Plan
-from service.experiment.errors import ExperimentError
 from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.saved import Saved
 from service.experiment.shelf import Shelf
@@ -94,12 +94,15 @@ class Staging:
 
         Raises:
             NotServed: it cannot go live.
+            UNAVAILABLE: the store does not answer.
         """
         try:
             stored = await self._from.store.get(scene, version)
             libraries = await self._from.shelf.pinned(stored.plan)
             plan = plan_of(scene, stored, self._from.key, libraries)
-        except ExperimentError as err:
+        except UNAVAILABLE:
+            raise
+        except Exception as err:  # whatever it is, no other scene waits for this one
             raise NotServed({}, err) from err
         refs = model_refs(plan)
         now = await self._from.aliases.read({ref.name for ref in refs})

@@ -107,7 +107,7 @@ class PlanStore:
         body = await self._redis.get(self._key(scene, f"plan:v:{version}"))
         if body is None:
             raise UnknownVersion(scene, version)
-        return read_body(_text(body), version, f"version {version} of scene {scene!r}")
+        return read_body(body, version, f"version {version} of scene {scene!r}")
 
     async def publish(
         self,

@@ -218,6 +218,35 @@ async def test_a_damaged_plan_keeps_the_last_good_one(
     assert plans.problems()["feed"] == ("version 3 is refused: scene 'feed' has no plan version 3")
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"\xff{", "version 2 of scene 'feed' is damaged: UnicodeDecodeError"),
+        (b"[" * 100_000, "maximum recursion depth exceeded"),  # an error that nobody expects
+    ],
+)
+async def test_the_damaged_bytes_of_one_scene_hold_up_no_other(
+    body: bytes, why: str, store: PlanStore, redis: Client, tmp_path: Path
+):
+    await store.publish("good", plan(("scene", "good")), expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    publish_package(tmp_path / "models")
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    await redis.hset("finerank:aliases:toy", b"\xff", b"1")
+    await redis.set("finerank:{feed}:plan:v:2", body)
+    await redis.set("finerank:{feed}:plan:live", 2)
+    await store.publish("good", plan(("scene", "good"), ("deadline_ms", 77)), expected=1)
+    assert await plans.until_settled("good", 2) is None
+    await plans.refresh()
+    for scene, deadline_ms in (("feed", 40), ("good", 77)):
+        live = plans.snapshot(scene)
+        assert live is not None
+        assert (live.deadline_ms, live.models) == (deadline_ms, {"toy/2"})
+    assert plans.problems().keys() == {"feed"}
+    assert plans.problems()["feed"].startswith(f"version 2 is refused: {why}")
+
+
 async def test_a_pointer_written_by_hand_harms_only_its_scene(
     store: PlanStore, redis: Client, tmp_path: Path
 ):

@@ -148,6 +148,9 @@ async def test_a_damaged_document_is_noticed(store: PlanStore, redis: Client):
     await redis.set(key, body[:40])
     with pytest.raises(DamagedPlan, match="version 1 of scene 'feed' is damaged: JSONDecodeError"):
         await store.get("feed", 1)
+    await redis.set(key, b"\xff{")
+    with pytest.raises(DamagedPlan, match="version 1 of scene 'feed' is damaged: UnicodeDecodeErr"):
+        await store.get("feed", 1)
 
 
 async def test_replicas_say_what_they_run_until_they_leave(store: PlanStore):
