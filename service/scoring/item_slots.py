@@ -1,5 +1,6 @@
 """Who holds which slot of an item cache: found, given out, and taken from the longest unused."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from service.scoring.item_index import ABSENT, Ids, ItemIndex, Slots
 # A slot that a request found is not given away while the request may still read it: longer than
 # any deadline (5 s).
 _GUARD_S = 10.0
+_WRITTEN_TO = math.inf  # when such a slot was used last: it is never the longest unused
 _WINDOW = 1024  # least number of slots among which the longest unused are given away
 
 
@@ -99,14 +101,15 @@ class ItemSlots:
     def room(self, count: int) -> Slots:
         """At most `count` slots to write to; fewer when the others are in use.
 
-        Nobody else is given them, nor finds anything in them, until they have an owner.
+        Nobody else is given them, nor finds anything in them, until `own` has them, however long
+        that takes: a process may stand still in between. Call it for every slot.
         """
         with self._lock:
             now, filled = self._clock(), len(self._owner)
             new = min(count, self.count - filled)
             self._owner += [None] * new
             found = np.arange(filled, filled + new)
-            self._used_at[found] = now
+            self._used_at[found] = _WRITTEN_TO
             if new < count and self.count:
                 found = np.concatenate([found, self._taken_away(count - new, now)])
             return found
@@ -125,7 +128,8 @@ class ItemSlots:
         by id.
         """
         with self._lock:
-            self._expires_at[slots] = self._clock() + for_s
+            now = self._clock()
+            self._expires_at[slots], self._used_at[slots] = now + for_s, now
             ids: list[Any] = []
             put: list[int] = []
             for slot, row in zip(slots.tolist(), rows, strict=True):
@@ -135,7 +139,6 @@ class ItemSlots:
                 ids.append(id_)
                 put.append(slot)
                 self._owner[slot] = (lease.scene, id_)
-                # Only now: nobody else may have been given the slot while it was written to.
                 if used_at is not None:
                     self._used_at[slot] = used_at[id_]
             self._release(self._index.put(lease.scene, ids, np.array(put, np.int64)))
@@ -168,7 +171,7 @@ class ItemSlots:
         for scene in {owner[0] for owner in owners if owner}:
             ids = [owner[1] for owner in owners if owner and owner[0] == scene]
             self._release(self._index.drop(scene, ids))
-        self._used_at[longest] = now
+        self._used_at[longest] = _WRITTEN_TO
         return longest
 
     def _release(self, slots: Slots) -> None:

@@ -193,6 +193,9 @@ def test_only_what_lookups_read_is_kept_raw(clock: Clock) -> None:
 SPREAD = 0x1E3779B97F4A7C15  # contents are numbers of 64 bits
 
 
+KEPT = {"first": [1, 2, 3, 4], "second": [5, 6, 7, 8]}
+
+
 def parts(keys: list[int]) -> NDArray[np.float32]:
     """Made-up parts that tell the key."""
     return np.repeat(np.array(keys, np.float32)[:, None], WIDTH, 1)
@@ -242,6 +245,23 @@ def test_contents_have_no_end_but_the_longest_unused_make_room(clock: Clock) -> 
     assert cache.bytes == 4 * cache.slot_bytes
     cache.forget_all()
     assert ask(cache, [1, 3]) == []
+
+
+def test_contents_that_two_threads_keep_across_a_long_pause_are_not_mixed_up(
+    clock: Clock,
+) -> None:
+    cache = made(clock, slots=4)
+    keys, slots = {name: np.array(n) * SPREAD for name, n in KEPT.items()}, {}
+    leases = {name: cache.look_up_contents(key) for name, key in keys.items()}
+    for name in KEPT:  # one after the other is given room, and stands still for an hour
+        slots[name] = cache._slots.room(4)
+        clock.now += 3600
+    for name, room in slots.items():
+        rows = list(range(len(room)))
+        cache._parts[room] = parts(KEPT[name])[rows]
+        cache._slots.own(leases[name], rows, room, float("inf"))
+    assert ask(cache, KEPT["first"]) == KEPT["first"]
+    assert ask(cache, KEPT["second"]) == []
 
 
 def test_ids_and_contents_are_not_taken_for_one_another(clock: Clock) -> None:

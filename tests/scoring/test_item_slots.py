@@ -33,6 +33,20 @@ def test_room_that_is_being_written_to_is_given_to_nobody_else(clock: Clock) -> 
     assert slots.in_use == 4
 
 
+def test_room_stays_its_writers_however_long_the_process_stands_still(clock: Clock) -> None:
+    slots = ItemSlots(3, clock)
+    lease = slots.look_up("feed", ["a", "b"])
+    room = slots.room(2)
+    clock.now += 3600
+    assert slots.room(3).tolist() == [2]
+    slots.own(lease, [0, 1], room, 60.0)
+    assert slots.look_up("feed", ["a", "b"]).slots.tolist() == [0, 1]
+    clock.now += 10
+    assert own(slots, ["c", "d"]) == []
+    clock.now += 1
+    assert own(slots, ["c", "d"]) == [0, 1]
+
+
 def test_the_slots_unused_for_longest_are_taken_away(clock: Clock) -> None:
     slots = ItemSlots(3, clock)
     for id_ in ("a", "b", "c"):
