@@ -54,6 +54,7 @@ class ModelPool:
         self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
         self._held: Counter[str] = Counter()  # by those who are preparing a plan
         self._needed: frozenset[str] = frozenset()
+        self._replaced: frozenset[str] = frozenset()  # needed once, and asked for by nobody since
         self._wanted_at: dict[str, float] = {}
         self._sweep: asyncio.TimerHandle | None = None
         # One at a time: a load costs CPU and memory that the requests need.
@@ -101,7 +102,9 @@ class ModelPool:
         now = self._clock()
         before, self._needed = self._needed, frozenset(needed)
         self._wanted_at.update(dict.fromkeys(before | self._needed, now))
-        self._drop(now, at_once=self._replaced_earlier(before))
+        replaced = before - self._needed
+        self._drop(now, at_once=self._replaced_earlier(replaced))
+        self._replaced = (self._replaced & self._models.keys()) | replaced
         if self._sweep is None and self._wanted_at.keys() - self._needed:
             loop = asyncio.get_running_loop()
             self._sweep = loop.call_later(self._grace_s, self._sweep_again)
@@ -114,6 +117,7 @@ class ModelPool:
             yield
         finally:
             self._held.subtract(ids)
+            self._replaced -= frozenset(ids)
             self._wanted_at.update(dict.fromkeys(ids, self._clock()))
 
     def refuse(self, id_: str, why: str) -> None:
@@ -128,14 +132,14 @@ class ModelPool:
         for executor in (self._loader, self._freer):
             executor.shutdown(wait=False, cancel_futures=True)
 
-    def _replaced_earlier(self, before: frozenset[str]) -> set[str]:
-        """Versions that were needed once, if another one of the same name was replaced just now."""
-        names = {ModelRef.parse(id_).name for id_ in before - self._needed}
-        return {
-            id_
-            for id_ in self._models.keys() - before - self._needed
-            if ModelRef.parse(id_).name in names
-        }
+    def _replaced_earlier(self, now: frozenset[str]) -> set[str]:
+        """Versions that were replaced before another one of the same name, which is replaced now.
+
+        Not those that somebody prepares a plan with.
+        """
+        names = {ModelRef.parse(id_).name for id_ in now}
+        earlier = self._replaced - self._needed - now
+        return {id_ for id_ in earlier if ModelRef.parse(id_).name in names}
 
     def _sweep_again(self) -> None:
         self._sweep = None

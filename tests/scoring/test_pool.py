@@ -135,6 +135,44 @@ async def test_model_of_a_snapshot_being_prepared_survives_swaps_of_others(
     assert pool.ids == ("tiny/1", "tiny/3")
 
 
+async def swap(pool: ModelPool, *ids: str) -> None:
+    """Load what a plan needs, and let it go live."""
+    await pool.ensure(ids)
+    pool.retain(ids)
+
+
+async def test_of_the_versions_that_were_replaced_only_the_last_one_stays(pool: ModelPool) -> None:
+    for id_, left in [
+        ("tiny/1", ("tiny/1",)),
+        ("tiny/2", ("tiny/1", "tiny/2")),
+        ("tiny/3", ("tiny/2", "tiny/3")),
+        ("tiny/2", ("tiny/2", "tiny/3")),
+        ("tiny/1", ("tiny/1", "tiny/2")),
+    ]:
+        await swap(pool, id_)
+        assert pool.ids == left
+
+
+async def test_a_version_loaded_for_one_plan_survives_the_swap_of_another(pool: ModelPool) -> None:
+    await swap(pool, "tiny/1")
+    await pool.ensure(["tiny/2", "tiny/3"])
+    pool.retain(["tiny/2"])
+    assert pool.ids == ("tiny/1", "tiny/2", "tiny/3")
+
+
+async def test_a_replaced_version_that_a_plan_is_prepared_with_is_as_good_as_new(
+    pool: ModelPool,
+) -> None:
+    await swap(pool, "tiny/1")
+    await swap(pool, "tiny/2")
+    await pool.ensure(["tiny/1"])
+    await swap(pool, "tiny/3")
+    assert pool.ids == ("tiny/1", "tiny/2", "tiny/3")
+    await swap(pool, "tiny/1")
+    await swap(pool, "tiny/2")
+    assert pool.ids == ("tiny/1", "tiny/2")
+
+
 async def test_dropped_model_still_answers_the_request_that_holds_it(
     pool: ModelPool, clock: Clock
 ) -> None:
