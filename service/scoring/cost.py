@@ -2,7 +2,8 @@
 
 A stage takes about a + b·rows seconds. Both are followed by exponentially weighted moments, so that
 a machine that becomes slower or faster is noticed within some dozen requests, and one outlier (a
-stall) moves a prediction by a bounded factor only.
+stall) moves a prediction by a bounded factor only. What requests of a few rows take says nothing of
+b: that is kept from when their numbers differed.
 """
 
 from collections import OrderedDict
@@ -17,7 +18,9 @@ FEATURES = "features"  # waited for beside the work of others, so not part of th
 _WEIGHT = 0.1  # of the newest observation, once there are ten
 _LARGEST_STEP = 4.0  # an observation beyond this multiple of its prediction counts as this multiple
 _DEVIATIONS = 2.0
-_RIDGE = 0.1  # of mean rows: below this spread of rows, time is taken to grow from nothing
+_RIDGE = 0.1  # of mean rows, and 32 of them: below this spread, rows say too little of the slope
+_LEAST_RIDGE = 32.0
+_FIXED_ROWS = 128  # of fewer than these, most of the time may be the fixed part
 _MOST_MODELS = 64
 _CONFIDENT = 5  # observations before outliers are bounded
 
@@ -38,6 +41,8 @@ class Estimate:
         self._rows = 1.0
         self._seconds = s_per_row
         self._variance = self._covariance = 0.0
+        self._slope = s_per_row  # the last one that was told apart from the fixed part
+        self._is_told_apart = False
         self.deviation = 0.0  # mean absolute error of the predictions, in s
 
     def observe(self, rows: int, seconds: float) -> None:
@@ -54,15 +59,25 @@ class Estimate:
         self._covariance = (1 - weight) * (self._covariance + weight * off_rows * off_seconds)
         error = abs(seconds - expected) if self._seen > 1 else seconds / 4
         self.deviation += weight * (error - self.deviation)
+        if self._variance > self._ridge:
+            self._slope, self._is_told_apart = self._fitted(), True
+        elif not self._is_told_apart:
+            self._slope = self._seconds / max(self._rows, _FIXED_ROWS)
 
     def mean(self, rows: int) -> float:
         """Expected seconds; never negative, and never falling with rows."""
-        per_row = self._seconds / max(self._rows, 1.0)
-        ridge = (_RIDGE * self._rows) ** 2 + 1e-9
-        slope = (self._covariance + ridge * per_row) / (self._variance + ridge)
+        return self._seconds + self._fitted() * (rows - self._rows)
+
+    @property
+    def _ridge(self) -> float:
+        return max(_RIDGE * self._rows, _LEAST_RIDGE) ** 2
+
+    def _fitted(self) -> float:
+        """Seconds a row."""
+        ridge = self._ridge
+        slope = (self._covariance + ridge * self._slope) / (self._variance + ridge)
         # A slope above seconds ÷ rows would mean a negative fixed part.
-        slope = min(max(slope, 0.0), per_row)
-        return self._seconds + slope * (rows - self._rows)
+        return min(max(slope, 0.0), self._seconds / max(self._rows, 1.0))
 
 
 class CostModel:
@@ -71,7 +86,8 @@ class CostModel:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._models: OrderedDict[str, dict[str, Estimate]] = OrderedDict()
-        self._observed_at: dict[str, float] = {}
+        # model -> bits of the number of rows -> when so many were measured; 0: when any were first
+        self._observed_at: dict[str, dict[int, float]] = {}
         # (model, rows) -> its cost, until something is learned: a request asks five times
         self._known: dict[tuple[str, int], Cost] = {}
 
@@ -83,7 +99,9 @@ class CostModel:
             if stage in timings_ms:
                 estimate.observe(rows, timings_ms[stage] / 1000)
         if "infer" in timings_ms:
-            self._observed_at[model] = self._clock()
+            now = self._clock()
+            observed_at = self._observed_at.setdefault(model, {0: now})
+            observed_at[rows.bit_length()] = now
 
     def observe_stopped(self, model: str, rows: int, seconds: float) -> None:
         """Learn from work that was stopped after `seconds`: it takes at least that long."""
@@ -105,10 +123,15 @@ class CostModel:
         """Expected seconds of one stage."""
         return self._stages(model)[stage].mean(rows)
 
-    def unmeasured_s(self, model: str) -> float:
-        """Seconds since this model was last measured; 0 for one that never was."""
-        seen = self._observed_at.get(model)
-        return 0.0 if seen is None else self._clock() - seen
+    def unmeasured_s(self, model: str, rows: int) -> float:
+        """Seconds since this model was last measured with as many rows, or a good part of them.
+
+        Since it was measured at all, where it never was with so many; 0 where it never was.
+        """
+        seen = self._observed_at.get(model, {})
+        least = rows.bit_length() - 1
+        found = [at for bits, at in seen.items() if bits >= least]
+        return self._clock() - (max(found) if found else seen[0]) if seen else 0.0
 
     def most_rows(self, model: str, seconds: float, rows: int) -> int:
         """How many of `rows` are seldom late within `seconds`."""

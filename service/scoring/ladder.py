@@ -65,8 +65,9 @@ def choose(
 ) -> Choice | None:
     """The first rung that `seconds` are enough for, or None: the input order is what is left.
 
-    A model that does not fit is not run, and so its costs are never corrected. While nothing else
-    is waiting (`idle`), its prediction is therefore trusted less the longer nothing was measured.
+    What does not fit is not run, and so its costs are never corrected. While nothing else is
+    waiting (`idle`), a prediction is therefore trusted less the longer nothing of its size was
+    measured.
     """
     for rung in rungs(ladder, treatment):
         model = rung.treatment.model
@@ -74,7 +75,7 @@ def choose(
             continue
         allowed = seconds
         if idle and costs.work(model, rows).high > seconds:
-            doublings = min(costs.unmeasured_s(model) / _PATIENCE_DOUBLES_S, _MOST_DOUBLINGS)
+            doublings = min(costs.unmeasured_s(model, rows) / _PATIENCE_DOUBLES_S, _MOST_DOUBLINGS)
             allowed *= 2**doublings
         if rung.least is None:
             cost = costs.work(model, rows)

@@ -121,13 +121,32 @@ def test_work_that_was_stopped_takes_at_least_as_long_as_it_ran() -> None:
     assert costs.work("m/1", 500).mean > before
 
 
-def test_how_long_a_model_went_unmeasured_is_known() -> None:
+@pytest.mark.parametrize("few", [1, 3, 20])
+def test_requests_of_a_few_rows_do_not_make_large_ones_look_slow(few: int) -> None:
+    draw = np.random.default_rng(few)
+    estimate = Estimate(20e-6)
+    for _ in range(200):
+        estimate.observe(few + int(draw.integers(0, 3)), 0.002 + draw.exponential(0.0005))
+        assert estimate.mean(500) < 0.030
+
+
+def test_what_a_row_takes_is_kept_while_all_requests_are_small() -> None:
+    estimate = learned(0.001, 100e-6, [3, 500] * 20 + [3] * 1_000)
+    assert estimate.mean(3) == pytest.approx(0.0013, rel=0.05)
+    assert estimate.mean(500) == pytest.approx(0.051, rel=0.15)
+
+
+def test_how_long_nothing_of_a_size_was_measured_is_known() -> None:
     clock = Clock()
     costs = CostModel(clock)
-    assert costs.unmeasured_s("m/1") == 0.0
-    costs.observe("m/1", 500, {"infer": 3.0})
+    assert costs.unmeasured_s("m/1", 500) == 0.0
+    costs.observe("m/1", 3, {"infer": 3.0})
     clock.now += 2.5
-    assert costs.unmeasured_s("m/1") == 2.5
+    costs.observe("m/1", 3, {"infer": 3.0})
+    assert costs.unmeasured_s("m/1", 3) == 0.0
+    assert costs.unmeasured_s("m/1", 500) == 2.5
+    costs.observe("m/1", 300, {"infer": 3.0})
+    assert costs.unmeasured_s("m/1", 500) == costs.unmeasured_s("m/1", 3) == 0.0
 
 
 def test_models_that_come_and_go_do_not_pile_up() -> None:

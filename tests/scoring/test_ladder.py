@@ -130,3 +130,14 @@ def test_prediction_that_nothing_confirms_is_tried_again_once_the_service_is_idl
     assert choice is not None
     assert choice.is_trial
     assert not chosen(costs, [INPUT], 11, idle=True).is_trial
+
+
+def test_small_requests_confirm_no_prediction_for_large_ones(
+    costs: CostModel, clock: Clock
+) -> None:
+    for _ in range(10):
+        clock.now += 0.1
+        costs.observe("heavy/1", 3, {"encode": 0.0, "infer": 0.06, "fuse": 0.0})
+    choice = chosen(costs, [INPUT], 4, idle=True)
+    assert choice is not None
+    assert choice.is_trial
