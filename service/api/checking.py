@@ -6,6 +6,7 @@ from typing import Any
 
 from service.api.places import Places
 from service.api.plan_refusals import parse_for, require_sane, store_errors
+from service.experiment.document import Plan
 from service.experiment.errors import PlanInvalid
 from service.experiment.library import Expanded, expand
 from service.experiment.loader import PlanLoader
@@ -44,12 +45,22 @@ class Checking:
             plan = parse_for(scene, expanded.document)
         except PlanInvalid as err:
             return Checked(expanded.told(err.findings), None)
-        with store_errors():
-            models = await self._loader.models(plan)
-        checked = await self._loader.compiling.check(plan, models)
+        checked = await self._compiled(plan)
         checked = replace(checked, findings=expanded.told(checked.findings))
         live = self._loader.snapshot(scene)
         if checked.snapshot is None or live is None:
             return checked
         moved = await asyncio.to_thread(redrawn, live, checked.snapshot)
         return replace(checked, findings=(*checked.findings, *moved))
+
+    async def _compiled(self, plan: Plan) -> Checked:
+        """Over the models that are served; where that fails, over where aliases point by now."""
+        with store_errors():
+            models = await self._loader.models(plan)
+            there = await self._loader.models(plan, moved_to={})
+        checked = await self._loader.compiling.check(plan, models)
+        if checked.snapshot is None and there.aliases != models.aliases:
+            over_there = await self._loader.compiling.check(plan, there)
+            if over_there.snapshot is not None:
+                return over_there
+        return checked

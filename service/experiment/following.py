@@ -11,7 +11,7 @@ from service.experiment.accepted import NotServed
 from service.experiment.ahead import NotYet
 from service.experiment.aliases import Aliases, AliasStore
 from service.experiment.live import Live
-from service.experiment.moves import Together
+from service.experiment.moves import Together, Wanted, every_alias, moved
 from service.experiment.refusals import Refusals, sentence
 from service.experiment.saved import Saved
 from service.experiment.staging import Staged, Staging
@@ -41,7 +41,9 @@ class Following:
         return {**self._other, **self.refused()}
 
     def why_refused(self, scene: str, version: int) -> str | None:
-        """Why this version is refused, if it is."""
+        """Why this version is refused, if it is and does not come with the models of an alias."""
+        if self._together.coming.get(scene) == version:
+            return None
         return self._refusals.why(scene, version)
 
     async def follow(self, pointers: Mapping[str, int | None]) -> None:
@@ -99,17 +101,33 @@ class Following:
             await self._accept([staged])
 
     async def _move(self, pointers: Mapping[str, int | None], now: Aliases) -> None:
-        """Serve the same versions with the models that aliases name now."""
+        """Serve the same versions, or newer ones that need it, with the models of aliases now."""
+        newer = self._newer(pointers, now)
         following = {
             scene: accepted
             for scene, accepted in self._live.accepted.items()
-            if accepted.confirmed
+            if (accepted.confirmed or scene in newer)
             and pointers.get(scene) is not None
             and accepted.aliases.keys() <= now.keys()  # a plan that came just now may name others
         }
-        staged = await self._together.ready(following, now)
+        staged = await self._together.ready(following, newer, now)
         if staged:
             await self._accept(staged)
+
+    def _newer(self, pointers: Mapping[str, int | None], now: Aliases) -> dict[str, Wanted]:
+        """Versions in the store, refused over what their aliases stand for here, not over `now`."""
+        newer = {}
+        for scene, accepted in self._live.accepted.items():
+            version, named = pointers.get(scene), self._refusals.aliases(scene)
+            if (
+                version is not None
+                and self._refusals.why(scene, version) is not None
+                and named.keys() <= now.keys()
+                and moved(accepted.aliases, now) & every_alias(named)
+                and not self._together.over_now.stands(scene, version, now)
+            ):
+                newer[scene] = Wanted(version, named)
+        return newer
 
     async def _accept(self, staged: list[Staged]) -> None:
         for one in staged:

@@ -1,10 +1,12 @@
 """Follow alias moves: which scenes one concerns, and who must wait for whom.
 
 A version takes over an alias in all scenes or in none: a formula of one scene that needs a head the
-new version lacks keeps the old version everywhere.
+new version lacks keeps the old version everywhere, until a plan comes that needs it no more. Where
+that plan needs a head that only the new version has, plan and alias go live in one step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from service.experiment.accepted import Accepted, NotServed
 from service.experiment.ahead import NotYet
@@ -23,13 +25,17 @@ class MoveRefused(ExperimentError):
         super().__init__(f"the alias moved, but scene {scene!r} cannot follow: {why}")
 
 
+def every_alias(named: Aliases) -> frozenset[Move]:
+    """The pinned aliases."""
+    return frozenset((name, alias) for name, entry in named.items() for alias in entry)
+
+
 def moved(named: Aliases, now: Aliases) -> frozenset[Move]:
     """The pinned aliases that point elsewhere now."""
     return frozenset(
         (name, alias)
-        for name, entry in named.items()
-        for alias, version in entry.items()
-        if not unmoved({name: {alias: version}}, now)
+        for name, alias in every_alias(named)
+        if not unmoved({name: {alias: named[name][alias]}}, now)
     )
 
 
@@ -67,18 +73,34 @@ def refused_by_others(
     return {scene: failed.get(scene) or MoveRefused(first, str(failed[first])) for scene in group}
 
 
+class Wanted(NamedTuple):
+    """A version of a plan, and the aliases that it names."""
+
+    version: int
+    aliases: Aliases
+
+
 class Together:
-    """Moves the scenes of a group at once. `refusals`: of those that stay where they are."""
+    """Moves the scenes of a group at once. `refusals`: of those that stay where they are.
+
+    `over_now`: versions in the store that do not do over the models that are served, and were
+    refused over those that aliases point at now, too. `coming`: scenes that wait for models, with
+    the version that will be served.
+    """
 
     def __init__(self, staging: Staging) -> None:
-        self.refusals = Refusals()
+        self.refusals, self.over_now = Refusals(), Refusals()
+        self.coming: Mapping[str, int] = {}
         self._staging = staging
 
-    async def ready(self, accepted: Mapping[str, Accepted], now: Aliases) -> list[Staged]:
+    async def ready(
+        self, accepted: Mapping[str, Accepted], newer: Mapping[str, Wanted], now: Aliases
+    ) -> list[Staged]:
         """What is to go live, at once, in place of what is served, because of where aliases point.
 
         Args:
             accepted: what is served, by scene, as far as it follows aliases.
+            newer: what some scenes are to serve instead if they follow.
             now: where all aliases point that they name.
         """
         moves = {scene: moved(found.aliases, now) for scene, found in accepted.items()}
@@ -86,20 +108,31 @@ class Together:
             if not moves.get(scene):
                 self.refusals.clear(scene)
         ready: list[Staged] = []
+        self.coming = {}
         for group in groups({scene: own for scene, own in moves.items() if own}):
-            ready += await self._ready({scene: accepted[scene] for scene in group}, now)
+            wanted = {
+                scene: newer.get(scene) or Wanted(before.snapshot.version, before.aliases)
+                for scene, before in accepted.items()
+                if scene in group
+            }
+            if not all(self.refusals.stands(s, w.version, now) for s, w in wanted.items()):
+                ready += await self._ready(wanted, accepted, newer.keys(), now)
         return ready
 
-    async def _ready(self, group: Mapping[str, Accepted], now: Aliases) -> list[Staged]:
+    async def _ready(
+        self,
+        wanted: Mapping[str, Wanted],
+        accepted: Mapping[str, Accepted],
+        newer: Collection[str],
+        now: Aliases,
+    ) -> list[Staged]:
         """All of them, or, refused or not ready yet, none."""
-        if all(self.refusals.stands(s, a.snapshot.version, now) for s, a in group.items()):
-            return []
         failed = dict[str, Exception]()
         staged, waits = [], False
-        for scene, before in group.items():
-            version, to = before.snapshot.version, follow(before.aliases, now)
+        for scene, (version, aliases) in wanted.items():
             try:
-                staged.append(await self._staging.compiled(scene, version, before, to))
+                to = follow(aliases, now)
+                staged.append(await self._staging.compiled(scene, version, accepted[scene], to))
             except NotServed as refused:
                 failed[scene] = refused.why
         for one in filter(None, () if failed else staged):  # nothing is loaded for nothing
@@ -109,7 +142,17 @@ class Together:
                 waits = True
             except NotServed as refused:
                 failed[one.snapshot.scene] = refused.why
-        for scene, why in refused_by_others(group, failed).items():
-            before = group[scene]
-            self.refusals.add(scene, before.snapshot.version, follow(before.aliases, now), why)
-        return [] if failed or waits else [one for one in staged if one is not None]
+        for scene in failed.keys() & newer:
+            version, aliases = wanted[scene]
+            self.over_now.add(scene, version, follow(aliases, now), failed[scene])
+        for scene, why in refused_by_others(wanted, failed).items():
+            version, aliases = wanted[scene]
+            self.refusals.add(scene, version, follow(aliases, now), why)
+        if failed:
+            return []
+        if waits:
+            self.coming = {**self.coming, **{scene: w.version for scene, w in wanted.items()}}
+            return []
+        for scene in wanted:
+            self.refusals.clear(scene)
+        return [one for one in staged if one is not None]

@@ -132,15 +132,84 @@ async def test_a_plan_that_needs_the_model_to_come_is_served_with_it(
     await plans.aliases.move("toy", "champion", 2, expected=1)
     needs = {**SIMPLE, "formulas": {"base": {"score": "ctr * share"}}}
     await store.publish("search", needs, expected=1)
-    why = await plans.until_settled("search", 2)
-    assert why is not None
-    assert "share" in why
+    why = await plans.until_settled("search", 2, patience_s=0.2)
+    assert why == "its models are not loaded and rehearsed after 0.2 s"
     assert plans.models_in_use() == {"toy/1"}
-    warm.set()
-    for _ in range(3):
-        await plans.refresh()
+    asyncio.get_running_loop().call_later(0.1, warm.set)
+    assert await plans.until_settled("search", 2) is None
     live = plans.snapshot("search")
     assert live is not None
     assert (live.version, live.models) == (2, {"toy/2"})
     assert plans.problems() == {}
     await plans.close()
+
+
+FAV = ("ctr", "ctcvr", "vcr", "fav")
+NEEDS_FAV = plan(("formulas/sum/additive", {"ctr": 1.0, "fav": 4.0}))
+
+
+async def replaced_head(
+    redis: Client, models_dir: Path, tmp_path: Path, *scenes: str
+) -> PlanLoader:
+    """Serves scenes with toy/1; the champion is toy/2 by now, with `fav` in place of `like`."""
+    store = PlanStore(redis)
+    for scene in scenes:
+        await store.publish(scene, plan(("scene", scene)), expected=None)
+    plans = PlanLoader(
+        redis, Repository(models_dir), prepare=nothing, state_dir=tmp_path / "s", replica="host:1"
+    )
+    await plans.start()
+    publish_package(models_dir, heads=FAV)
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    await plans.refresh()
+    assert plans.models_in_use() == {"toy/1"}
+    return plans
+
+
+def served(plans: PlanLoader) -> dict[str, tuple[int, frozenset[str]]]:
+    found = {scene: plans.snapshot(scene) for scene in plans.scenes()}
+    return {scene: (s.version, s.models) for scene, s in found.items() if s is not None}
+
+
+async def test_a_plan_for_a_replaced_head_goes_live_with_the_alias(
+    redis: Client, models_dir: Path, tmp_path: Path
+):
+    await PlanStore(redis).publish("search", SIMPLE, expected=None)
+    plans = await replaced_head(redis, models_dir, tmp_path, "feed")
+    await plans.store.publish("feed", NEEDS_FAV, expected=1)
+    assert await plans.until_settled("feed", 2) is None
+    assert served(plans) == {"feed": (2, {"toy/2"}), "search": (1, {"toy/2"})}
+    assert plans.problems() == {}
+
+
+async def test_plans_for_a_replaced_head_wait_for_those_of_other_scenes(
+    redis: Client, models_dir: Path, tmp_path: Path
+):
+    plans = await replaced_head(redis, models_dir, tmp_path, "feed", "search")
+    await plans.store.publish("feed", NEEDS_FAV, expected=1)
+    why = await plans.until_settled("feed", 2)
+    assert why is not None
+    assert "model toy/1 has no head or attribute 'fav'" in why
+    assert served(plans) == {"feed": (1, {"toy/1"}), "search": (1, {"toy/1"})}
+    await plans.store.publish("search", {**NEEDS_FAV, "scene": "search"}, expected=1)
+    assert await plans.until_settled("search", 2) is None
+    assert served(plans) == {"feed": (2, {"toy/2"}), "search": (2, {"toy/2"})}
+    assert plans.problems() == {}
+
+
+async def test_a_plan_that_fits_no_model_holds_up_no_alias(
+    redis: Client, models_dir: Path, tmp_path: Path
+):
+    store = PlanStore(redis)
+    await store.publish("search", SIMPLE, expected=None)
+    plans = await replaced_head(redis, models_dir, tmp_path, "feed")
+    wrong = {**SIMPLE, "formulas": {"base": {"score": "ctr * none"}}}
+    await store.publish("search", wrong, expected=1)
+    await store.publish("feed", NEEDS_FAV, expected=1)
+    await plans.refresh()
+    assert plans.models_in_use() == {"toy/1"}
+    await plans.refresh()
+    assert served(plans) == {"feed": (2, {"toy/2"}), "search": (1, {"toy/2"})}
+    await plans.refresh()
+    assert plans.problems().keys() == {"search"}
+    assert plans.problems()["search"].startswith("version 2 is refused: ")
