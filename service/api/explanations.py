@@ -82,6 +82,7 @@ def request_explanation(
         "params": {n: output.treatment.params[n] for n in sorted(formula.params)},
         "scalars": explained.scalars,
         "missing": explained.missing,
+        "unknown": sorted(output.counts.unknown),
         "calibration": {
             name: calibration.model_dump() for name, calibration in explained.calibrations.items()
         },

@@ -190,6 +190,14 @@ def test_explain_recomposes_every_score_in_both_forms(service):
     assert "videolen_s" in absent
 
 
+def test_explain_lists_the_names_that_nothing_reads(service):
+    asked = {"items": [{"id": "a", "features": {"videolens": 3}}], "context": {"tabs": 1}}
+    why = service.rank(asked | {"explain": True}).json()["explain_request"]
+    assert why["unknown"] == ["tabs", "videolens"]
+    why = service.rank(COLUMNS | {"explain": True}).json()["explain_request"]
+    assert why["unknown"] == []
+
+
 def test_explain_shows_how_the_user_was_assigned(service):
     why = service.rank(COLUMNS | {"explain": True}).json()["explain_request"]
     assert why["formula"] == PLAN["formulas"]["base"]["score"]
