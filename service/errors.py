@@ -95,6 +95,12 @@ class UnknownModel(ServiceError):
     status, code, title = 404, "unknown-model", "There is no such model"
 
 
+class NoVersionBefore(ServiceError):
+    """An alias that is to go back, and never came from another version."""
+
+    status, code, title = 409, "no-version-before", "There is no version to go back to"
+
+
 class UnknownVersion(ServiceError):
     """A plan version that the store does not hold."""
 

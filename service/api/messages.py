@@ -114,9 +114,9 @@ class RankReplyHead(BaseModel):
     explain_request: dict[str, Any] | None = Field(
         None,
         description="with explain: formula, params, scalars, missing names, unknown ones (sent, and"
-        " read by nothing), calibration of heads, bucket arithmetic; control: what the experiments changed, each key [in no experiment,"
-        " here]; compare: the lead of one candidate over another by terms, and flips: the smallest"
-        " change of each param, alone, that ends it",
+        " read by nothing), calibration of heads, bucket arithmetic; control: what the experiments"
+        " changed, each key [in no experiment, here]; compare: the lead of one candidate over"
+        " another by terms, and flips: the smallest change of each param, alone, that ends it",
     )
 
 

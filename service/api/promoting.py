@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from service.contract.errors import PackageError
 from service.contract.errors import UnknownModel as NoSuchModel
 from service.contract.repository import ModelRef
-from service.errors import AliasMoved, Fault, ModelRefused, StoreDown, UnknownModel
+from service.errors import (
+    AliasMoved,
+    Fault,
+    ModelRefused,
+    NoVersionBefore,
+    StoreDown,
+    UnknownModel,
+)
 from service.experiment.aliases import DEMOTE, PROMOTE
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.errors import PlanInvalid, StaleAlias
@@ -56,7 +63,8 @@ class Promoter:
         """Point `alias` where it pointed before its version was promoted.
 
         Raises:
-            UnknownModel: no alias, or nothing is known of a version before.
+            UnknownModel: no alias.
+            NoVersionBefore: nothing is known of a version before.
             ModelRefused, AliasMoved, StoreDown: see `promote`.
         """
         with _errors():
@@ -65,7 +73,7 @@ class Promoter:
                 raise UnknownModel(f"model {name!r} has no alias {alias!r}")
             before = await self.loader.aliases.before(name, alias, current)
         if before is None:
-            raise UnknownModel(
+            raise NoVersionBefore(
                 f"{name}@{alias}: nobody promoted version {current} over another;"
                 " promote the version to go back to"
             )

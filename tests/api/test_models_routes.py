@@ -84,7 +84,8 @@ def test_demoted_alias_points_where_it_pointed_before(service: Running, models: 
     assert demote(service).json()["version"] == 1
     assert rank(service)["model"] == "tiny/1"
     answer = demote(service)
-    assert answer.status_code == 404
+    assert answer.status_code == 409
+    assert answer.json()["title"] == "There is no version to go back to"
     assert "nobody promoted version 1 over another" in answer.json()["detail"]
 
 
