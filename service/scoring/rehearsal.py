@@ -69,11 +69,13 @@ class Rehearsal:
 
         Raises:
             PackageError: a run fails, a value is refused, or a head is no number, and the live
-                model has no such trouble.
+                model has no such trouble; or the model is not loaded.
         """
         for id_, snapshot in variants:
+            self._expect_loaded(id_, scene)
             for request in self.recent.of(scene):
                 wrong = await self._trouble(request, snapshot)
+                self._expect_loaded(id_, scene)
                 if wrong is None:
                     continue
                 live = self.live(scene)
@@ -82,6 +84,13 @@ class Rehearsal:
                 why = f"{id_}: on a recent request of scene {scene!r}, {wrong}"
                 self.pool.refuse(id_, why)
                 raise PackageError(why)
+
+    def _expect_loaded(self, id_: str, scene: str) -> None:
+        """Without it nothing was rehearsed, which is no fault of the model's: load it again."""
+        if self.pool.get(id_) is None:
+            raise PackageError(
+                f"{id_}: it is not loaded any more, and was not rehearsed for scene {scene!r}"
+            )
 
     async def _trouble(self, request: RankInput, snapshot: Snapshot) -> str | None:
         """What a model does wrong with a request; a busy service is no fault of the model's."""

@@ -71,6 +71,42 @@ async def test_the_rest_after_each_run_is_for_what_a_thread_worked(
     assert sum(pace.after_s) < time.monotonic() - began
 
 
+@pytest.mark.parametrize("requests", [0, 1])
+async def test_a_model_that_is_not_loaded_is_not_rehearsed(
+    models: Path, pool: ModelPool, scorer: Scorer, requests: int
+) -> None:
+    plan = compiled(models, model="tiny/2")
+    rehearsal = Rehearsal(pool, scorer, recent_of(*[asked()] * requests), lambda _: plan)
+    await rehearsal("feed", [("tiny/2", plan)])
+    del pool._models["tiny/2"]
+    with pytest.raises(PackageError) as caught:
+        await rehearsal("feed", [("tiny/2", plan)])
+    assert str(caught.value) == (
+        "tiny/2: it is not loaded any more, and was not rehearsed for scene 'feed'"
+    )
+    assert pool.refusals == {}, "it is no fault of the model's"
+
+
+class Dropping(Pace):
+    """Rests until another plan's swap has dropped a model."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        super().__init__(lambda: True)
+        self.pool = pool
+
+    async def rest(self, worked_s: float) -> None:
+        self.pool._models.pop("tiny/2", None)
+
+
+async def test_a_model_that_is_dropped_meanwhile_is_not_rehearsed(
+    models: Path, pool: ModelPool, scorer: Scorer
+) -> None:
+    plan = compiled(models, model="tiny/2")
+    rehearsal = Rehearsal(pool, scorer, recent_of(asked()), lambda _: plan, Dropping(pool))
+    with pytest.raises(PackageError, match=r"tiny/2: it is not loaded any more"):
+        await rehearsal("feed", [("tiny/2", plan)])
+
+
 async def test_what_only_the_new_model_gets_wrong_refuses_it(
     models: Path, pool: ModelPool, scorer: Scorer
 ) -> None:
