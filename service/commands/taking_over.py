@@ -1,7 +1,7 @@
 """Let a model take over in a scene: warm its items, rehearse it with recent requests; both once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from service.commands.warming import warm_like
@@ -16,7 +16,7 @@ from service.scoring.rehearsal import Rehearsal
 
 
 class TakingOver:
-    """Called with a snapshot before it goes live.
+    """Called with a snapshot before it goes live, of which it makes every model ready for itself.
 
     A loaded model that has been through it for a scene is ready there, whoever asks again: first
     the one who promotes it, then the loader, which may ask several times. Who asks meanwhile waits
@@ -47,36 +47,40 @@ class TakingOver:
         """
         scene, before = snapshot.scene, self._live(snapshot.scene)
         live = frozenset[str]() if before is None else before.models
-        keys = [(id_, scene) for id_ in snapshot.models - live if not self._is_ready(id_, scene)]
-        new = [key for key in keys if key not in self._runs]
-        if new:
-            fresh = frozenset(id_ for id_, _ in new)
-            run = asyncio.create_task(self._take_over(snapshot, fresh, live))
-            self._runs |= dict.fromkeys(new, run)
-            run.add_done_callback(lambda _: self._forget(new))
-        # Shielded: one who gives up does not take it from the others.
-        await asyncio.gather(*(asyncio.shield(run) for run in {self._runs[key] for key in keys}))
+        fresh = [id_ for id_ in sorted(snapshot.models - live) if not self._is_ready(id_, scene)]
+        runs = [self._run(snapshot, id_, live) for id_ in fresh]
+        with self._pool.holding(snapshot.models):  # what is ready waits for the others
+            # Shielded: one who gives up does not take it from the others.
+            waiting = map(asyncio.shield, runs)
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def close(self) -> None:
         """Leave what is in progress."""
-        runs = set(self._runs.values())
+        runs = list(self._runs.values())
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
 
-    async def _take_over(
-        self, snapshot: Snapshot, fresh: frozenset[str], live: frozenset[str]
-    ) -> None:
-        with self._pool.holding(fresh):
-            store = self._open_store()
-            await warm_like(snapshot, fresh, live, self._pool, self._items, store, self._pace)
-            await self._rehearsal(snapshot.scene, one_model_each(snapshot, fresh))
-            for model in filter(None, map(self._pool.get, fresh)):
-                self._ready.setdefault(model, set()).add(snapshot.scene)
+    def _run(self, snapshot: Snapshot, id_: str, live: frozenset[str]) -> asyncio.Task[None]:
+        """The one in progress, or a new one."""
+        key = id_, snapshot.scene
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = asyncio.create_task(self._take_over(snapshot, id_, live))
+            run.add_done_callback(lambda _: self._runs.pop(key))
+        return run
 
-    def _forget(self, keys: Iterable[tuple[str, str]]) -> None:
-        for key in keys:
-            del self._runs[key]
+    async def _take_over(self, snapshot: Snapshot, id_: str, live: frozenset[str]) -> None:
+        with self._pool.holding([id_]):
+            store = self._open_store()  # closed by `warm_like`
+            await warm_like(snapshot, id_, live, self._pool, self._items, store, self._pace)
+            await self._rehearsal(snapshot.scene, one_model_each(snapshot, [id_]))
+            model = self._pool.get(id_)
+            if model is not None:
+                self._ready.setdefault(model, set()).add(snapshot.scene)
 
     def _is_ready(self, id_: str, scene: str) -> bool:
         model = self._pool.get(id_)

@@ -26,7 +26,7 @@ from service.scoring.prepared import fill
 ALL = "all"
 BATCH = 512
 BESIDE = 64  # items at once while requests are being ranked: 3 ms of work
-PATIENCE_S = 60.0  # of versions that wait to take over together: 100,000 items beside requests
+PATIENCE_S = 60.0  # of a version that waits to take over: 100,000 items beside requests
 _RECORDS = {".jsonl", ".ndjson", ".csv", ".parquet"}
 
 log = structlog.get_logger("finerank.items")
@@ -54,27 +54,27 @@ async def warm_items(
 
 async def warm_like(
     snapshot: Snapshot,
-    fresh: Iterable[str],
+    fresh: str,
     live: Iterable[str],
     pool: ModelPool,
     caches: ItemCaches,
     store: FeatureStore,
     pace: Pace = UNPACED,
 ) -> None:
-    """Give the caches of the models `fresh` the items that those of `live` hold, beside traffic.
+    """Give the cache of the model `fresh` the items that those of `live` hold, beside traffic.
 
     A version that takes over with an empty cache would compute every item anew in its first
     requests, for twice the time. Those used last come first, and stay the last to leave; after
-    `PATIENCE_S`, for all models together, the rest is left to the requests. `store` is closed.
+    `PATIENCE_S` the rest is left to the requests. `store` is closed.
     """
     until = time.monotonic() + PATIENCE_S
-    known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
-    used_at = await asyncio.to_thread(_used_at, known, snapshot.scene)
-    ids = list(used_at)
     try:
-        for model in map(pool.get, fresh if ids else ()):
-            if model is not None:
-                await _fill(snapshot.scene, ids, model, caches, store, pace, until, used_at)
+        known = [cache for model in map(pool.get, live) if model and (cache := caches.of(model))]
+        used_at = await asyncio.to_thread(_used_at, known, snapshot.scene)
+        model = pool.get(fresh)
+        if used_at and model is not None:
+            ids = list(used_at)
+            await _fill(snapshot.scene, ids, model, caches, store, pace, until, used_at)
     except (OSError, StoreUnavailable, RunFailed) as err:
         log.warning("items_not_warmed", reason=str(err))
     finally:

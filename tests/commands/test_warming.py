@@ -1,5 +1,6 @@
 """A version that takes over finds in its item cache what the one before had kept."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -120,18 +121,23 @@ def use(pool: ModelPool, caches: ItemCaches, id_: str, items: list[str]) -> None
     fill(model, Kept(cache, cache.look_up("feed", items)), Fetched.nothing(len(items)))
 
 
-async def test_versions_that_take_over_together_share_the_patience(
+async def test_each_version_that_takes_over_has_a_patience_of_its_own(
     valkey_url: str, models: Path, pool: ModelPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warming, "PATIENCE_S", 2.0)
     caches = ItemCaches(1 << 20, 60.0)
-    use(pool, caches, "cut/1", ["i1", "i2"])
-    store = FeatureStore.from_url(valkey_url, 5.0)
-    slow = RestsFor(lambda: True, seconds=2.1)
+    for item in ("i1", "i2"):
+        use(pool, caches, "cut/1", [item])
     snapshot = compiled(models, model="cut/1")
-    await warm_like(snapshot, ["cut/2", "cut/3"], ["cut/1"], pool, caches, store, slow)
-    found = [set(cache_of(pool, caches, id_).used_at("feed")) for id_ in ("cut/2", "cut/3")]
-    assert found == [{"i1", "i2"}, set()]
+    slow = RestsFor(lambda: True, seconds=2.1)
+
+    async def warm(id_: str) -> list[str]:
+        store = FeatureStore.from_url(valkey_url, 5.0)
+        await warm_like(snapshot, id_, ["cut/1"], pool, caches, store, slow)
+        return list(cache_of(pool, caches, id_).used_at("feed"))
+
+    monkeypatch.setattr(warming, "BESIDE", 1)
+    assert await asyncio.gather(warm("cut/2"), warm("cut/3")) == [["i2"], ["i2"]]
 
 
 async def test_warmed_items_count_as_used_when_the_version_before_used_them(
@@ -141,7 +147,7 @@ async def test_warmed_items_count_as_used_when_the_version_before_used_them(
     for item in ("i3", "i1", "i2"):
         use(pool, caches, "cut/1", [item])
     store = FeatureStore.from_url(valkey_url, 5.0)
-    await warm_like(compiled(models, model="cut/1"), ["cut/2"], ["cut/1"], pool, caches, store)
+    await warm_like(compiled(models, model="cut/1"), "cut/2", ["cut/1"], pool, caches, store)
     warmed = cache_of(pool, caches, "cut/2").used_at("feed")
     assert list(warmed) == ["i2", "i1", "i3"]
     assert warmed == cache_of(pool, caches, "cut/1").used_at("feed")
@@ -155,5 +161,5 @@ async def test_an_item_of_several_versions_was_used_when_the_last_of_them_used_i
         use(pool, caches, id_, [item])
     store = FeatureStore.from_url(valkey_url, 5.0)
     live = ["cut/2", "cut/1"]
-    await warm_like(compiled(models, model="cut/1"), ["cut/3"], live, pool, caches, store)
+    await warm_like(compiled(models, model="cut/1"), "cut/3", live, pool, caches, store)
     assert list(cache_of(pool, caches, "cut/3").used_at("feed")) == ["i1", "i2"]
