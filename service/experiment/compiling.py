@@ -6,6 +6,7 @@ requests wait for it.
 """
 
 import asyncio
+from collections.abc import Callable, Collection
 
 from service.experiment.aliases import Aliases, pinned
 from service.experiment.document import Plan
@@ -14,13 +15,17 @@ from service.experiment.snapshot import Checked, check_plan
 from service.experiment.walk import model_refs
 
 _DRAFT = 0  # the version of a snapshot that is none yet
-_SCENES = 32  # drafts may be of any
+_DRAFTS = 32  # kept of scenes that are not live: drafts may be of any
 
 
 class Compiling:
-    """Checks plans on a thread; the same plan over the same packages is compiled once."""
+    """Checks plans on a thread; the same plan over the same packages is compiled once.
 
-    def __init__(self) -> None:
+    `live`: the scenes whose last plan is kept, however many there are.
+    """
+
+    def __init__(self, live: Callable[[], Collection[str]] = tuple) -> None:
+        self._live = live
         self._last: dict[str, tuple[str, Aliases, Checked]] = {}  # the scene used last is the last
 
     async def check(self, plan: Plan, models: ResolvedModels) -> Checked:
@@ -36,6 +41,8 @@ class Compiling:
             last = text, named, checked
         self._last.pop(plan.scene, None)
         self._last[plan.scene] = last
-        if len(self._last) > _SCENES:
-            del self._last[next(iter(self._last))]
+        live = self._live()
+        drafts = [scene for scene in self._last if scene not in live]
+        if len(drafts) > _DRAFTS:
+            del self._last[drafts[0]]
         return last[2]

@@ -65,7 +65,7 @@ class PlanLoader:
         self.repository = repository
         self.key, self.replica = key, replica
         self.shelf = Shelf(redis, key)
-        self.compiling = Compiling()
+        self.compiling = Compiling(lambda: self._live.snapshots)
         self._redis, self._reader = redis, PackageReader(repository)
         self._wake, self._news = asyncio.Event(), News()
         self._saved = SavedPlans(state_dir / "plans")

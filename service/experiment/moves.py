@@ -5,6 +5,7 @@ new version lacks keeps the old version everywhere, until a plan comes that need
 that plan needs a head that only the new version has, plan and alias go live in one step.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -135,13 +136,11 @@ class Together:
                 staged.append(await self._staging.compiled(scene, version, accepted[scene], to))
             except NotServed as refused:
                 failed[scene] = refused.why
-        for one in filter(None, () if failed else staged):  # nothing is loaded for nothing
-            try:
-                await self._staging.ready(one)
-            except NotYet:
-                waits = True
-            except NotServed as refused:
-                failed[one.snapshot.scene] = refused.why
+        coming = [] if failed else [one for one in staged if one is not None]
+        for one, kept_from in zip(coming, await self._all_ready(coming), strict=True):
+            if isinstance(kept_from, NotServed):
+                failed[one.snapshot.scene] = kept_from.why
+            waits |= isinstance(kept_from, NotYet)
         for scene in failed.keys() & newer:
             version, aliases = wanted[scene]
             self.over_now.add(scene, version, follow(aliases, now), failed[scene])
@@ -155,4 +154,16 @@ class Together:
             return []
         for scene in wanted:
             self.refusals.clear(scene)
-        return [one for one in staged if one is not None]
+        return coming
+
+    async def _all_ready(self, staged: Iterable[Staged]) -> list[NotYet | NotServed | None]:
+        """What keeps each from going live; they are waited for at once, not one after another."""
+
+        async def ready(one: Staged) -> NotYet | NotServed | None:
+            try:
+                await self._staging.ready(one)
+            except (NotYet, NotServed) as why:
+                return why
+            return None
+
+        return await asyncio.gather(*map(ready, staged))

@@ -61,7 +61,7 @@ async def test_what_was_ready_once_is_made_ready_again():
     with pytest.raises(NotYet):
         await ahead.ready(NEXT, patience_s=0)
     slow.let_go.set()
-    await ahead.ready(NEXT)
+    await ahead.ready(NEXT, patience_s=None)
     assert slow.calls == 2
 
 
@@ -71,10 +71,10 @@ async def test_a_refusal_that_nobody_asks_for_is_forgotten():
     ahead = Ahead(slow, announced.set)
     with pytest.raises(NotYet):
         await ahead.ready(NEXT, patience_s=0)
-    ahead.forget()
     slow.let_go.set()
     await announced.wait()
-    ahead.forget()
+    for _ in range(2):
+        ahead.forget()
     slow.broken = False
     await ahead.ready(NEXT)
     assert slow.calls == 2
@@ -102,6 +102,56 @@ async def test_refusal_reaches_the_next_who_asks_and_is_tried_again_after():
     slow.broken = False
     await ahead.ready(NEXT)
     assert slow.calls == 2
+
+
+async def test_what_was_in_progress_before_is_not_waited_for():
+    slow = Slow()
+    ahead = Ahead(slow, lambda: None)
+    with pytest.raises(NotYet):
+        await ahead.ready(NEXT, patience_s=0)
+    async with asyncio.timeout(30):
+        with pytest.raises(NotYet):
+            await ahead.ready(NEXT, patience_s=3_600)
+    slow.let_go.set()
+    await ahead.ready(NEXT, patience_s=None)
+
+
+async def test_what_was_superseded_is_left_and_says_nothing():
+    slow, announced = Slow(), list[int]()
+    ahead = Ahead(slow, lambda: announced.append(1))
+    for version in range(2, 12):
+        with pytest.raises(NotYet):
+            await ahead.ready(Coming(models=frozenset([f"toy/{version}"])), patience_s=0)
+        await asyncio.sleep(0)  # it has begun
+        ahead.forget()
+        await asyncio.sleep(0.01)  # the one before has ended
+        assert len(asyncio.all_tasks()) == 2
+    assert (slow.calls, announced) == (10, [])
+    slow.let_go.set()
+    await ahead.ready(Coming(models=frozenset(["toy/11"])), patience_s=None)
+    assert (slow.calls, announced) == (10, [1])
+
+
+async def test_what_was_left_begins_anew_when_it_comes_back():
+    slow = Slow()
+    ahead = Ahead(slow, lambda: None)
+    with pytest.raises(NotYet):
+        await ahead.ready(NEXT)
+    ahead.forget()
+    ahead.forget()
+    slow.let_go.set()
+    await ahead.ready(NEXT)
+    assert slow.calls == 2
+
+
+async def test_what_is_ready_at_once_is_not_announced():
+    slow, announced = Slow(), list[int]()
+    slow.let_go.set()
+    ahead = Ahead(slow, lambda: announced.append(1))
+    for _ in range(3):
+        await ahead.ready(NEXT)
+    await asyncio.sleep(0)
+    assert announced == []
 
 
 async def test_closing_leaves_what_is_in_progress():

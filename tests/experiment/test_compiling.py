@@ -51,6 +51,16 @@ async def test_plans_of_other_scenes_in_between_cost_no_compile(directory: Path)
     assert (await check(compiling, directory)).as_version(9).treatments is not draft.treatments
 
 
+async def test_no_live_scene_is_compiled_again_for_want_of_places(directory: Path) -> None:
+    scenes = [f"s{n}" for n in range(40)]
+    compiling = Compiling(lambda: scenes)
+    first = [await check(compiling, directory, ("scene", scene)) for scene in scenes]
+    for n in range(33):
+        await check(compiling, directory, ("scene", f"draft{n}"))
+    again = [await check(compiling, directory, ("scene", scene)) for scene in scenes]
+    assert all(one is other for one, other in zip(first, again, strict=True))
+
+
 async def test_another_plan_is_compiled(directory: Path) -> None:
     compiling = Compiling()
     first = await check(compiling, directory)

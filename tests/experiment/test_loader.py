@@ -454,11 +454,14 @@ async def test_an_alias_that_comes_back_to_a_dropped_model_has_it_loaded_again(
     arrived, loaded, loads = asyncio.Event(), {"toy/1"}, [asyncio.Event(), asyncio.Event()]
     waiting = Waiting()
 
+    async def load(id_: str) -> None:
+        await loads.pop().wait()
+        loaded.add(id_)
+        arrived.set()
+
     async def prepare(ids: frozenset[str]) -> None:
         for id_ in ids - loaded:
-            await loads.pop().wait()
-            loaded.add(id_)
-            arrived.set()
+            await asyncio.shield(asyncio.create_task(load(id_)))  # as in a thread: to its end
 
     plans = loader(redis, tmp_path, prepare=prepare, on_change=waiting)
     await plans.start()

@@ -10,6 +10,7 @@ from service.experiment.connection import Client
 from service.experiment.loader import PlanLoader
 from service.experiment.moves import follow, groups, moved, refused_by_others
 from service.experiment.plan import parse_plan
+from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore
 from tests.experiment.packages import PLAN, plan, publish_package
 
@@ -213,3 +214,36 @@ async def test_a_plan_that_fits_no_model_holds_up_no_alias(
     await plans.refresh()
     assert plans.problems().keys() == {"search"}
     assert plans.problems()["search"].startswith("version 2 is refused: ")
+
+
+async def test_the_scenes_of_a_group_are_made_ready_at_the_same_time(
+    redis: Client, models_dir: Path, tmp_path: Path
+):
+    scenes, begun = {f"s{n}" for n in range(5)}, set[str]()
+    all_begun = asyncio.Event()
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        if "toy/2" in snapshot.models:
+            begun.add(snapshot.scene)
+            if begun == scenes:
+                all_begun.set()
+            await all_begun.wait()
+
+    store = PlanStore(redis)
+    for scene in scenes:
+        await store.publish(scene, {**SIMPLE, "scene": scene}, expected=None)
+    plans = PlanLoader(
+        redis,
+        Repository(models_dir),
+        prepare=nothing,
+        state_dir=tmp_path / "state",
+        replica="host:1",
+        rehearse=rehearse,
+    )
+    publish_package(models_dir)
+    async with asyncio.timeout(30):
+        await plans.start()
+        await plans.aliases.move("toy", "champion", 2, expected=1)
+        await plans.refresh()
+        await all_begun.wait()
+    await plans.close()
