@@ -31,6 +31,7 @@ class Following:
         self._together = Together(staging)
         self._refusals = Refusals()  # of versions; `_together` has those of alias moves
         self._other: dict[str, str] = {}  # scene -> what else is wrong
+        self._pointers: Mapping[str, int | None] = {}  # at the last look
 
     def refused(self) -> dict[str, str]:
         """Scene -> the version that is refused, and why."""
@@ -46,12 +47,22 @@ class Following:
             return None
         return self._refusals.why(scene, version)
 
+    def why_replaced(self, scene: str, version: int) -> str | None:
+        """Which version has replaced this one in the store, if one has, and why that is refused."""
+        later = self._pointers.get(scene)
+        if later is None or later <= version:
+            return None
+        why = self.why_refused(scene, later)
+        refused = "" if why is None else f", which is refused here: {why}"
+        return f"it was replaced by version {later}{refused}"
+
     async def follow(self, pointers: Mapping[str, int | None]) -> None:
         """Serve what the store says: first the versions, then where aliases have moved.
 
         Raises:
             UNAVAILABLE: the store does not answer any more.
         """
+        self._pointers = pointers
         named = {name for a in self._live.accepted.values() for name in a.aliases}
         named |= {name for scene in pointers for name in self._refusals.aliases(scene)}
         now = await self._aliases.read(named)

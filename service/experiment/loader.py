@@ -147,7 +147,7 @@ class PlanLoader:
         """Wait until a published version, or a later one, is live here; say why it is not.
 
         Its models may have to be loaded and rehearsed first: that is waited for, `patience_s` at
-        most. One that is refused is not waited for.
+        most. One that is refused, or was replaced in the store meanwhile, is not waited for.
         """
         until = asyncio.get_running_loop().time() + patience_s
         while True:
@@ -157,8 +157,9 @@ class PlanLoader:
                     await self._refresh()
             if not self._is_coming(scene, version):
                 return self._following.why_refused(scene, version)
-            if self.store_problem is not None:
-                return self.store_problem
+            replaced = self._following.why_replaced(scene, version)
+            if replaced is not None or self.store_problem is not None:
+                return replaced or self.store_problem
             try:
                 async with asyncio.timeout_at(until):
                     await news.wait()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -433,6 +434,38 @@ async def test_many_who_wait_for_one_version_hear_of_it(
         assert await asyncio.gather(*waiting) == [None] * 20
 
 
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        (
+            plan(("formulas/base/score", "unknown")),
+            r"it was replaced by version 3, which is refused here: /formulas/base/score: (?s:.+)",
+        ),
+        (plan(("model", "toy/2"), ("deadline_ms", 77)), "it was replaced by version 3"),
+    ],
+)
+async def test_who_waits_for_a_version_is_told_of_the_one_that_replaces_it(
+    later: dict[str, Any], told: str, store: PlanStore, redis: Client, tmp_path: Path
+):
+    begun = asyncio.Event()
+
+    async def prepare(ids: frozenset[str]) -> None:
+        if "toy/2" in ids:
+            begun.set()
+            await asyncio.Event().wait()
+
+    plans = loader(redis, tmp_path, prepare=prepare)
+    async with running(plans), asyncio.timeout(PATIENCE_S):
+        publish_package(tmp_path / "models")
+        await store.publish("feed", plan(("model", "toy/2")), expected=1)
+        waiting = asyncio.create_task(plans.until_settled("feed", 2))
+        await begun.wait()
+        await store.publish("feed", later, expected=2)
+        why = await waiting
+    assert why is not None
+    assert re.fullmatch(told, why)
+
+
 async def test_who_waits_while_the_store_is_lost_is_told(own_server: ValkeyServer, tmp_path: Path):
     publish_package(tmp_path / "models")
     redis = connect(url_of(own_server), timeout_s=5.0)
@@ -665,6 +698,30 @@ async def test_a_store_that_comes_back_unchanged_loads_nothing_again(
     await plans.refresh()
     assert plans.store_problem is None
     assert plans.snapshot("feed") is before
+    await redis.aclose()
+
+
+async def test_a_plan_for_a_replaced_head_that_came_while_the_store_was_lost_is_served(
+    own_server: ValkeyServer, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    redis = connect(url_of(own_server), timeout_s=5.0)
+    store = PlanStore(redis)
+    await store.publish("feed", PLAN, expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    publish_package(tmp_path / "models", heads=("ctr", "ctcvr", "vcr", "fav"))
+    own_server.stop()
+    await plans.refresh()
+    own_server.start()
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    needs_fav = plan(("formulas/sum/additive", {"ctr": 1.0, "fav": 4.0}))
+    await store.publish("feed", needs_fav, expected=1)
+    await plans.refresh()
+    live = plans.snapshot("feed")
+    assert live is not None
+    assert (live.version, live.models) == (2, {"toy/2"})
+    assert plans.problems() == {}
     await redis.aclose()
 
 
