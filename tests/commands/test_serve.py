@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from tests.api.running import AUTH, PLAN, TOKEN
+from tests.pids import has_ended
 from tests.scoring.packages import publish_tiny
 
 
@@ -200,15 +201,6 @@ def proofs_of(server: Server) -> list[int]:
             if parent == server.process.pid and b"service.scoring.proof" in command:
                 found.append(int(about.parent.name))
     return found
-
-
-def has_ended(pid: int) -> bool:
-    """One that nobody has waited for yet has."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells of children")

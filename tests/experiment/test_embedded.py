@@ -19,6 +19,7 @@ from service.experiment import embedded
 from service.experiment.embedded import start_embedded
 from service.experiment.errors import EmbeddedError
 from service.experiment.keeper import rest_after
+from tests.pids import has_ended
 
 USE_AND_WAIT = """
 import sys
@@ -50,18 +51,9 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def is_gone(pid: int) -> bool:
-    """Whether the process has ended; one that nobody has waited for yet has."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
-
-
 def wait_until_gone(pid: int) -> None:
     until = time.monotonic() + 20
-    while not is_gone(pid):
+    while not has_ended(pid):
         assert time.monotonic() < until, f"process {pid} is still there"
         time.sleep(0.02)
 
@@ -269,7 +261,7 @@ def test_a_server_that_was_frozen_for_a_while_is_the_same_one_afterwards(
         time.sleep(1)  # the keeper, were it misled, would do its worst after half of that
         os.kill(pid, signal.SIGCONT)
         assert server.get("k") == b"v"
-        assert not is_gone(keeper)
+        assert not has_ended(keeper)
         if not can_be_found:
             where.with_suffix(".away").rename(where)
     assert pid_of(store.url) == pid

@@ -8,19 +8,13 @@ from service.experiment.errors import PlanInvalid
 from service.experiment.guardrails import Breach, Guard
 from service.experiment.plan import parse_plan
 from service.experiment.snapshot import Snapshot, compile_snapshot
+from tests.clock import Clock
 from tests.experiment.packages import ToyModels, plan
 
 CANARY, CONTROL = {"fusion": "vcr-up/treatment"}, {"fusion": "vcr-up/control"}
 INVALID = {"max_invalid_share": 0.01}
 SLOW = {"max_p99_ms": 20.0}
 DEGRADED = {"max_degraded_share": 0.1}
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def snapshot(limits: dict[str, Any], version: int = 1, *changes: tuple[str, Any]) -> Snapshot:
@@ -148,7 +142,7 @@ def test_what_is_older_than_the_window_is_forgotten():
     clock = Clock()
     guard, live = Guard(clock), snapshot(INVALID)
     serve(guard, live, CANARY, invalid=50)
-    clock.now_s += 20
+    clock.now += 20
     serve(guard, live, CANARY)
     assert guard.breach(live) is None
 

@@ -8,14 +8,7 @@ import pytest
 from service.scoring.admission import Admission, Overloaded, Ticket
 from service.scoring.scorer import _Turn
 from service.scoring.workers import Workers
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

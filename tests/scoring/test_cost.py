@@ -8,14 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.scoring.cost import UNMEASURED_S, CostModel, Estimate
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def learned(a: float, b: float, rows: list[int]) -> Estimate:

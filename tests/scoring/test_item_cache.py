@@ -7,16 +7,10 @@ from numpy.typing import NDArray
 from service.contract.features import Attribute, FeatureSchema, Numeric
 from service.scoring.errors import RunFailed
 from service.scoring.item_cache import ItemCache, Items
+from tests.clock import Clock
 from tests.scoring.graphs import SCHEMA
 
 WIDTH = 6
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,13 +5,7 @@ import pytest
 
 from service.scoring.errors import RunFailed
 from service.scoring.item_slots import ItemSlots
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

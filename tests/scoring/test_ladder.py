@@ -7,6 +7,7 @@ import pytest
 
 from service.scoring.cost import CostModel
 from service.scoring.ladder import Choice, choose, rungs
+from tests.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,6 @@ class Step:
 class Treated:
     model: str
     lighter: tuple[Any, ...] = ()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 LIGHT = Treated("light/1")

@@ -18,14 +18,8 @@ from service.traffic.parquet_file import open_new
 from service.traffic.preview import Preview
 from service.traffic.record import ItemNote
 from service.traffic.shelves import GROUP_S, Rotation, Shelves
+from tests.clock import Clock
 from tests.traffic.rankings import Draft, entry, formula, ranked
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def shelves(root, **changes):
@@ -105,7 +99,7 @@ def test_only_finished_files_can_be_seen(tmp_path):
     log = shelves(tmp_path, clock=clock)
     log.add(entry(ranked(1, 3)))
     assert files(tmp_path) == []
-    clock.now = GROUP_S
+    clock.now += GROUP_S
     assert log.tidy().written == 0
     assert files(tmp_path) == ["items.part", "requests.part"]
     clock.now += 300
@@ -195,7 +189,7 @@ def test_a_model_that_was_replaced_leaves_nothing_in_memory(tmp_path):
         return [weakref.ref(shelf), weakref.ref(requests.rows)]
 
     old, left_out = add(1, "m/1"), add(2, "m/2", ("ctr", "vcr"))
-    clock.now = GROUP_S
+    clock.now += GROUP_S
     assert log.tidy().written == 0
     assert None not in [ref() for ref in old + left_out]  # their files are not finished
     waiting = add(3, "m/2")
