@@ -13,11 +13,18 @@ from service.scoring import pool as pool_module
 from service.scoring.package import manifest_digest
 from service.scoring.pool import ModelPool
 from service.scoring.proof import Verdict
-from tests.clock import Clock
 from tests.scoring.packages import Changes, publish_tiny
 from tests.scoring.test_package import another_head
 
 pytest.importorskip("onnx")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture(scope="module")
