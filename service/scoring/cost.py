@@ -105,6 +105,8 @@ class CostModel:
 
     def observe_stopped(self, model: str, rows: int, seconds: float) -> None:
         """Learn from work that was stopped after `seconds`: it takes at least that long."""
+        now = self._clock()
+        self._observed_at.setdefault(model, {0: now})[rows.bit_length()] = now
         if seconds > self.work(model, rows).mean:
             encoding = self._stages(model)["encode"].mean(rows)
             self.observe(model, rows, {"infer": (seconds - encoding) * 1000})
@@ -124,14 +126,16 @@ class CostModel:
         return self._stages(model)[stage].mean(rows)
 
     def unmeasured_s(self, model: str, rows: int) -> float:
-        """Seconds since this model was last measured with as many rows, or a good part of them.
+        """Seconds since this model was last measured, or ran until it was stopped.
 
-        Since it was measured at all, where it never was with so many; 0 where it never was.
+        Since it first was, where it never ran with as many rows, or a good part of them: those are
+        tried once, and cut from then on, however many small requests come.
         """
-        seen = self._observed_at.get(model, {})
-        least = rows.bit_length() - 1
-        found = [at for bits, at in seen.items() if bits >= least]
-        return self._clock() - (max(found) if found else seen[0]) if seen else 0.0
+        seen = self._observed_at.get(model)
+        if seen is None:
+            return 0.0
+        is_tried = any(bits >= rows.bit_length() - 1 for bits in seen if bits)
+        return self._clock() - (max(seen.values()) if is_tried else seen[0])
 
     def most_rows(self, model: str, seconds: float, rows: int) -> int:
         """How many of `rows` are seldom late within `seconds`."""

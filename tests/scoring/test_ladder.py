@@ -125,12 +125,18 @@ def test_prediction_that_nothing_confirms_is_tried_again_once_the_service_is_idl
     assert not chosen(costs, [INPUT], 11, idle=True).is_trial
 
 
-def test_small_requests_confirm_no_prediction_for_large_ones(
-    costs: CostModel, clock: Clock
-) -> None:
-    for _ in range(10):
-        clock.now += 0.1
-        costs.observe("heavy/1", 3, {"encode": 0.0, "infer": 0.06, "fuse": 0.0})
+def test_a_size_that_never_ran_is_tried_once_beside_small_requests(clock: Clock) -> None:
+    costs = CostModel(clock)
+
+    def small() -> None:
+        for _ in range(20):
+            clock.now += 0.1
+            costs.observe("heavy/1", 3, {"encode": 0.0, "infer": 6.0, "fuse": 0.0})
+
+    small()
     choice = chosen(costs, [INPUT], 4, idle=True)
     assert choice is not None
     assert choice.is_trial
+    costs.observe_stopped("heavy/1", 500, 0.004)
+    small()
+    assert chosen(costs, [INPUT], 4, idle=True) is None
