@@ -20,14 +20,23 @@ from service.experiment.staging import Staged, Staging
 class Following:
     """Changes what is live.
 
-    `stir` is called when something went live, or was refused: who waits for it looks again, and
-    what was refused over the models that were live may do now.
+    `stir` is called when something went live, or was refused: who waits for it looks again, and so
+    does the loader, as what was refused over the models that were live may do now. `tell` is called
+    when the store says something new: only who waits looks again, and hears of the version that
+    replaces theirs, however long its own models load.
     """
 
     def __init__(
-        self, live: Live, staging: Staging, aliases: AliasStore, stir: Callable[[], None]
+        self,
+        live: Live,
+        staging: Staging,
+        aliases: AliasStore,
+        *,
+        stir: Callable[[], None],
+        tell: Callable[[], None],
     ) -> None:
-        self._live, self._staging, self._aliases, self._stir = live, staging, aliases, stir
+        self._live, self._staging, self._aliases = live, staging, aliases
+        self._stir, self._tell = stir, tell
         self._together = Together(staging)
         self._refusals = Refusals()  # of versions; `_together` has those of alias moves
         self._other: dict[str, str] = {}  # scene -> what else is wrong
@@ -62,7 +71,9 @@ class Following:
         Raises:
             UNAVAILABLE: the store does not answer any more.
         """
-        self._pointers = pointers
+        if pointers != self._pointers:
+            self._pointers = pointers
+            self._tell()
         named = {name for a in self._live.accepted.values() for name in a.aliases}
         named |= {name for scene in pointers for name in self._refusals.aliases(scene)}
         now = await self._aliases.read(named)

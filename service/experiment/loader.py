@@ -73,7 +73,9 @@ class PlanLoader:
         sources = Sources(self.store, self.shelf, self.aliases, self._reader, key)
         get_ready = loaded_then(prepare, rehearse)
         self._staging = Staging(sources, self.compiling, get_ready, self._stir)
-        self._following = Following(self._live, self._staging, self.aliases, self._stir)
+        self._following = Following(
+            self._live, self._staging, self.aliases, stir=self._stir, tell=self._news.tell
+        )
         self._reporter = Reporter(self.store, replica)
         self._turn = asyncio.Lock()
         self._log = structlog.get_logger("finerank.plans")

@@ -442,6 +442,7 @@ async def test_many_who_wait_for_one_version_hear_of_it(
             r"it was replaced by version 3, which is refused here: /formulas/base/score: (?s:.+)",
         ),
         (plan(("model", "toy/2"), ("deadline_ms", 77)), "it was replaced by version 3"),
+        (plan(("model", "toy/3")), "it was replaced by version 3"),
     ],
 )
 async def test_who_waits_for_a_version_is_told_of_the_one_that_replaces_it(
@@ -450,20 +451,26 @@ async def test_who_waits_for_a_version_is_told_of_the_one_that_replaces_it(
     begun = asyncio.Event()
 
     async def prepare(ids: frozenset[str]) -> None:
-        if "toy/2" in ids:
+        if not ids <= {"toy/1"}:
             begun.set()
-            await asyncio.Event().wait()
+            await asyncio.Event().wait()  # for ever: the new version is not served either
 
     plans = loader(redis, tmp_path, prepare=prepare)
-    async with running(plans), asyncio.timeout(PATIENCE_S):
+    await plans.start()
+    for _ in range(2):
         publish_package(tmp_path / "models")
+    async with asyncio.timeout(PATIENCE_S):
         await store.publish("feed", plan(("model", "toy/2")), expected=1)
         waiting = asyncio.create_task(plans.until_settled("feed", 2))
         await begun.wait()
+        await plans.refresh()  # its turn is after the look of who waits, who now looks if told to
         await store.publish("feed", later, expected=2)
+        await plans.refresh()
         why = await waiting
     assert why is not None
     assert re.fullmatch(told, why)
+    assert plans.models_in_use() == {"toy/1"}
+    await plans.close()
 
 
 async def test_who_waits_while_the_store_is_lost_is_told(own_server: ValkeyServer, tmp_path: Path):
