@@ -205,20 +205,21 @@ class ItemCache:
         They count as used now, or at the instants `used_at` by id.
         """
         chosen = np.array(sorted(rows), np.intp)
-        slots = self._slots.room(len(chosen))
-        chosen = chosen[: len(slots)]
-        self._parts[slots] = items.part[chosen]
-        for at, name in enumerate(self.attribute_names):
-            self._attributes[slots, at] = items.attributes[name][chosen]
-        if items.versions is not None:
-            self._versions[slots] = items.versions[chosen]
-        self._categories[slots] = items.categories[chosen]
-        if self.raw_names:
-            columns = [items.raw[name] for name in self.raw_names]
-            for slot, row in zip(slots.tolist(), chosen.tolist(), strict=True):
-                self._raw[slot] = tuple(column[row] for column in columns)
-        ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
-        self._slots.own(lease, lease.missing[chosen].tolist(), slots, ttl_s, used_at)
+        with self._slots.room(len(chosen)) as room:
+            slots = room.slots
+            chosen = chosen[: len(slots)]
+            self._parts[slots] = items.part[chosen]
+            for at, name in enumerate(self.attribute_names):
+                self._attributes[slots, at] = items.attributes[name][chosen]
+            if items.versions is not None:
+                self._versions[slots] = items.versions[chosen]
+            self._categories[slots] = items.categories[chosen]
+            if self.raw_names:
+                columns = [items.raw[name] for name in self.raw_names]
+                for slot, row in zip(slots.tolist(), chosen.tolist(), strict=True):
+                    self._raw[slot] = tuple(column[row] for column in columns)
+            ttl_s = self._ttl_s * (1 - _TTL_SPREAD * random.random())
+            self._slots.own(lease, lease.missing[chosen].tolist(), room, ttl_s, used_at)
 
     def keep_contents(self, lease: Lease, part: Part) -> None:
         """Keep of the missing ones' parts, (M, P), those that come again: a few a request."""
@@ -229,11 +230,11 @@ class ItemCache:
             return
         _, once = np.unique(keys[again], return_index=True)  # one may come twice in the request
         chosen = again[once][: math.ceil(len(lease.ids) * _MOST_CONTENTS)]
-        slots = self._slots.room(len(chosen))
-        chosen = chosen[: len(slots)]
-        self._parts[slots] = part[chosen]
-        # what is the same for ever needs no end
-        self._slots.own(lease, lease.missing[chosen].tolist(), slots, math.inf)
+        with self._slots.room(len(chosen)) as room:
+            chosen = chosen[: len(room.slots)]
+            self._parts[room.slots] = part[chosen]
+            # what is the same for ever needs no end
+            self._slots.own(lease, lease.missing[chosen].tolist(), room, math.inf)
 
     def forget(self, scene: str, ids: Iterable[str]) -> None:
         """These items changed."""

@@ -3,7 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -18,6 +19,7 @@ from service.scoring.item_index import ABSENT, Ids, ItemIndex, Slots
 # any deadline (5 s).
 _GUARD_S = 10.0
 _WRITTEN_TO = math.inf  # when such a slot was used last: it is never the longest unused
+_GIVEN_BACK = -math.inf  # when such a slot was used last: it is the next to be given away
 _WINDOW = 1024  # least number of slots among which the longest unused are given away
 
 
@@ -40,6 +42,14 @@ class Lease:
     @property
     def found(self) -> int:
         return len(self.ids) - len(self.missing)
+
+
+@dataclass(eq=False)
+class Room:
+    """Slots to write to."""
+
+    slots: Slots
+    is_owned: bool = False
 
 
 class ItemSlots:
@@ -98,50 +108,49 @@ class ItemSlots:
         if self._clock() > lease.found_at + _GUARD_S:
             raise RunFailed("an item may have left the cache while its request was being ranked")
 
-    def room(self, count: int) -> Slots:
+    @contextmanager
+    def room(self, count: int) -> Iterator[Room]:
         """At most `count` slots to write to; fewer when the others are in use.
 
         Nobody else is given them, nor finds anything in them, until `own` has them, however long
-        that takes: a process may stand still in between. Call it for every slot.
+        that takes: a process may stand still in between. Who leaves without that gives them back.
         """
-        with self._lock:
-            now, filled = self._clock(), len(self._owner)
-            new = min(count, self.count - filled)
-            self._owner += [None] * new
-            found = np.arange(filled, filled + new)
-            self._used_at[found] = _WRITTEN_TO
-            if new < count and self.count:
-                found = np.concatenate([found, self._taken_away(count - new, now)])
-            return found
+        room = Room(self._given_out(count))
+        try:
+            yield room
+        finally:
+            if not room.is_owned:  # else they may be another writer's by now
+                with self._lock:
+                    self._used_at[room.slots] = _GIVEN_BACK
 
     def own(
         self,
         lease: Lease,
         rows: Sequence[int],
-        slots: Slots,
+        room: Room,
         for_s: float,
         used_at: Mapping[Any, float] | None = None,
     ) -> None:
-        """The candidates `rows` of a lease own slots now that `room` gave, for `for_s` seconds.
+        """The candidates `rows` of a lease own the slots of a room now, for `for_s` seconds.
 
         Not those that changed since `look_up`. They count as used now, or at the instants `used_at`
         by id.
         """
         with self._lock:
             now = self._clock()
-            self._expires_at[slots], self._used_at[slots] = now + for_s, now
-            ids: list[Any] = []
-            put: list[int] = []
-            for slot, row in zip(slots.tolist(), rows, strict=True):
-                id_ = lease.ids[row]
-                if lease.all_changed or id_ in lease.changed:
-                    continue
-                ids.append(id_)
-                put.append(slot)
+            kept: dict[int, Any] = {
+                slot: id_
+                for slot, row in zip(room.slots.tolist(), rows, strict=True)
+                if not lease.all_changed and (id_ := lease.ids[row]) not in lease.changed
+            }
+            put, ids = np.array(list(kept), np.int64), list(kept.values())
+            since = now if used_at is None else [used_at[id_] for id_ in ids]
+            room.is_owned = True  # nothing from here on can fail
+            self._expires_at[room.slots], self._used_at[room.slots] = now + for_s, now
+            self._used_at[put] = since
+            for slot, id_ in kept.items():
                 self._owner[slot] = (lease.scene, id_)
-                if used_at is not None:
-                    self._used_at[slot] = used_at[id_]
-            self._release(self._index.put(lease.scene, ids, np.array(put, np.int64)))
+            self._release(self._index.put(lease.scene, ids, put))
 
     def forget(self, scene: str, ids: Iterable[str]) -> None:
         """These items changed."""
@@ -159,6 +168,17 @@ class ItemSlots:
             self._owner = [None] * len(self._owner)
             for lease in self._leases:
                 lease.all_changed = True
+
+    def _given_out(self, count: int) -> Slots:
+        with self._lock:
+            now, filled = self._clock(), len(self._owner)
+            new = min(count, self.count - filled)
+            self._owner += [None] * new
+            found = np.arange(filled, filled + new)
+            self._used_at[found] = _WRITTEN_TO
+            if new < count and self.count:
+                found = np.concatenate([found, self._taken_away(count - new, now)])
+            return found
 
     def _taken_away(self, count: int, now: float) -> Slots:
         """At most `count` slots of those that were not used for longest."""

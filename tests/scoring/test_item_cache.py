@@ -1,5 +1,8 @@
 """The item cache alone: what is found, what makes room, what is never mixed up."""
 
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -184,6 +187,16 @@ def test_only_what_lookups_read_is_kept_raw(clock: Clock) -> None:
     assert made(clock).raw_names == ("author_id",)
 
 
+def test_items_that_cannot_be_kept_take_nobodys_place(clock: Clock) -> None:
+    cache = made(clock, slots=2)
+    lease, known = cache.look_up("feed", ["1", "2"]), items(["1", "2"])
+    for _ in range(2):
+        with pytest.raises(KeyError, match="price"):
+            cache.keep(lease, replace(known, attributes={"videolen_s": np.ones(2)}), [0, 1])
+    keep(cache, ["3", "4"])
+    assert held(cache, ["1", "2", "3", "4"]) == ["3", "4"]
+
+
 SPREAD = 0x1E3779B97F4A7C15  # contents are numbers of 64 bits
 
 
@@ -245,17 +258,28 @@ def test_contents_that_two_threads_keep_across_a_long_pause_are_not_mixed_up(
     clock: Clock,
 ) -> None:
     cache = made(clock, slots=4)
-    keys, slots = {name: np.array(n) * SPREAD for name, n in KEPT.items()}, {}
+    keys, rooms = {name: np.array(n) * SPREAD for name, n in KEPT.items()}, {}
     leases = {name: cache.look_up_contents(key) for name, key in keys.items()}
-    for name in KEPT:  # one after the other is given room, and stands still for an hour
-        slots[name] = cache._slots.room(4)
-        clock.now += 3600
-    for name, room in slots.items():
-        rows = list(range(len(room)))
-        cache._parts[room] = parts(KEPT[name])[rows]
-        cache._slots.own(leases[name], rows, room, float("inf"))
+    with ExitStack() as writing:
+        for name in KEPT:  # one after the other is given room, and stands still for an hour
+            rooms[name] = writing.enter_context(cache._slots.room(4))
+            clock.now += 3600
+        for name, room in rooms.items():
+            rows = list(range(len(room.slots)))
+            cache._parts[room.slots] = parts(KEPT[name])[rows]
+            cache._slots.own(leases[name], rows, room, float("inf"))
     assert ask(cache, KEPT["first"]) == KEPT["first"]
     assert ask(cache, KEPT["second"]) == []
+
+
+def test_contents_that_cannot_be_kept_take_nobodys_place(clock: Clock) -> None:
+    cache = made(clock, slots=1)
+    for _ in range(3):
+        lease = cache.look_up_contents(np.array([1]) * SPREAD)
+        with suppress(ValueError):
+            cache.keep_contents(lease, np.ones((1, WIDTH + 1), np.float32))
+    keep(cache, ["2"])
+    assert held(cache, ["2"]) == ["2"]
 
 
 def test_ids_and_contents_are_not_taken_for_one_another(clock: Clock) -> None:
