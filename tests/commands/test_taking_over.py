@@ -29,6 +29,7 @@ class Rehearsals:
 
     def __init__(self) -> None:
         self.of: list[tuple[str, str]] = []
+        self.left: list[str] = []
         self.began, self.let_go = asyncio.Event(), asyncio.Event()
         self.bad: set[str] = set()
         self.let_go.set()
@@ -38,7 +39,11 @@ class Rehearsals:
             self.of.append((scene, id_))
             self.began.set()
             if id_ == "tiny/1":
-                await self.let_go.wait()
+                try:
+                    await self.let_go.wait()
+                except asyncio.CancelledError:
+                    self.left.append(id_)
+                    raise
             if id_ in self.bad:
                 raise PackageError(f"{id_}: head 'ctr' is not finite")
 
@@ -97,6 +102,71 @@ async def test_who_asks_meanwhile_waits_for_the_same_rehearsal(
     rehearsals.let_go.set()
     await asyncio.gather(*asking)
     assert rehearsals.of == [("feed", "tiny/1")]
+
+
+async def leave(*asking: asyncio.Task[None]) -> None:
+    """Give up, as a preparation does that a newer plan supersedes."""
+    for one in asking:
+        one.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    await asyncio.sleep(0)  # a run hears of it once more
+
+
+async def test_a_run_that_nobody_waits_for_any_more_ends(models: Path, pool: ModelPool) -> None:
+    rehearsals = Rehearsals()
+    rehearsals.let_go.clear()
+    take_over = taking_over(pool, rehearsals)
+    asking = [asyncio.create_task(take_over(compiled(models))) for _ in range(2)]
+    await rehearsals.began.wait()
+    await leave(asking.pop())
+    assert rehearsals.left == []
+    await leave(asking.pop())
+    assert rehearsals.left == ["tiny/1"]
+
+
+async def test_the_models_of_a_run_that_was_left_are_held_no_longer(models: Path) -> None:
+    now = 0.0
+    pool = ModelPool(Repository(models), grace_s=10.0, clock=lambda: now)
+    await pool.ensure(["tiny/1"])
+    rehearsals = Rehearsals()
+    rehearsals.let_go.clear()
+    asking = asyncio.create_task(taking_over(pool, rehearsals)(compiled(models)))
+    await rehearsals.began.wait()
+    await leave(asking)
+    now += 11
+    pool.retain([])
+    assert pool.ids == ()
+    pool.close()
+
+
+async def test_who_comes_back_as_a_run_is_left_waits_for_another(
+    models: Path, pool: ModelPool
+) -> None:
+    rehearsals = Rehearsals()
+    rehearsals.let_go.clear()
+    take_over = taking_over(pool, rehearsals)
+    asking = asyncio.create_task(take_over(compiled(models)))
+    await rehearsals.began.wait()
+    asking.cancel()
+    asking.add_done_callback(lambda _: rehearsals.let_go.set())
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await take_over(compiled(models, version=2))
+    assert rehearsals.of == [("feed", "tiny/1")] * 2
+
+
+async def test_only_the_run_that_another_plan_needs_goes_on(models: Path, pool: ModelPool) -> None:
+    rehearsals = Rehearsals()
+    rehearsals.let_go.clear()
+    take_over = taking_over(pool, rehearsals)
+    both = asyncio.create_task(take_over(compiled(models, shadow={"model": "tiny/2"})))
+    await rehearsals.began.wait()
+    one = asyncio.create_task(take_over(compiled(models, version=2)))
+    await asyncio.sleep(0)
+    await leave(both)
+    rehearsals.let_go.set()
+    await one
+    assert (rehearsals.left, rehearsals.of.count(("feed", "tiny/1"))) == ([], 1)
 
 
 async def test_all_who_wait_hear_why_a_model_failed(models: Path, pool: ModelPool) -> None:
