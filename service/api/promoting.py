@@ -90,13 +90,20 @@ class Promoter:
             if current == version:
                 scenes = [live.scene for live in self._naming(ModelRef(name, alias))]
                 return Promoted(name, alias, version, False, current, scenes)
-            await self.pool.ensure([id_])
-            naming = self._naming(ModelRef(name, alias))
-            for snapshot in [await self._compile(live, to) for live in naming]:
-                await self.rehearse(snapshot)
-            await self.loader.aliases.move(
-                name, alias, version, expected=current, action=action, author=author
-            )
+            with self.pool.holding([id_]):
+                await self.pool.ensure([id_])
+                naming = self._naming(ModelRef(name, alias))
+                staged = [await self._compile(live, to) for live in naming]
+                # Their other models, too: live plans may leave one meanwhile, or its alias may
+                # point at a newer one by now.
+                models = frozenset[str]().union(*(snapshot.models for snapshot in staged))
+                with self.pool.holding(models):
+                    await self.pool.ensure(models)
+                    for snapshot in staged:
+                        await self.rehearse(snapshot)
+                    await self.loader.aliases.move(
+                        name, alias, version, expected=current, action=action, author=author
+                    )
         await self.loader.refresh()
         return Promoted(name, alias, version, True, current, [live.scene for live in naming])
 
