@@ -12,7 +12,12 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Misused(Exception):
+    """An argument that no service has to be asked about; the sentence says which and why."""
+
+
 _ANY_WIDTH = 100_000
+_MISUSED = 2  # as typer leaves where an option is unknown
 
 
 def show(table: Table, *, markup: bool = True) -> None:
@@ -31,6 +36,12 @@ def fail(sentence: str) -> typer.Exit:
     return typer.Exit(1)
 
 
+def misused(sentence: str) -> typer.Exit:
+    """The same for a wrong command line, which needs no service to be wrong: status 2."""
+    fail(sentence)
+    return typer.Exit(_MISUSED)
+
+
 def warn(sentence: str) -> None:
     err.print(f"[yellow]warning:[/] {_plain(sentence)}")
 
@@ -46,11 +57,12 @@ def ask(question: str) -> bool:
 
 @contextmanager
 def refusals(*errors: type[Exception]) -> Iterator[None]:
-    """Turn these errors into a sentence and status 1, without a traceback."""
+    """Turn these errors into a sentence and status 1, without a traceback; `Misused` into 2."""
     try:
         yield
     except errors as error:
-        raise fail(str(error)) from None
+        leave = misused if isinstance(error, Misused) else fail
+        raise leave(str(error)) from None
 
 
 def _plain(sentence: str) -> str:

@@ -49,7 +49,7 @@ def assign(
     for text in values or ():
         name, sign, value = text.partition("=")
         if not sign:
-            raise console.fail(f"{text!r}: write name=value, like context.tab=1")
+            raise console.misused(f"{text!r}: write name=value, like context.tab=1")
         asked[name] = value
     answer = _get(url, "/v1/assignments", asked)
     params = " ".join(f"{name}={value:g}" for name, value in answer["params"].items())

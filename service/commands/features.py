@@ -45,7 +45,7 @@ def load(
     """
     files: dict[Kind, Path | None] = {"user": users, "item": items}
     if users is None and items is None:
-        raise console.fail("name a file: --users FILE, --items FILE, or both")
+        raise console.misused("name a file: --users FILE, --items FILE, or both")
     with console.refusals(SettingsError, LoadError, ContractError, EmbeddedError):
         settings = load_settings(models=models, store=store, state_dir=state_dir)
         schema = None if model is None else _schema(settings, model)

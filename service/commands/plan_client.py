@@ -12,6 +12,7 @@ import httpx
 
 from service.api.plan_edit import change_params
 from service.api.shadow_edit import promote_shadow, start_shadow, stop_shadow
+from service.commands.console import Misused
 from service.commands.local_token import local_token
 from service.errors import ServiceError
 from service.experiment.freeze import frozen
@@ -26,6 +27,13 @@ Findings = list[dict[str, Any]]
 
 class Refused(Exception):
     """The service, or the way to it, said no; the sentence says what and where."""
+
+
+class NoUrl(Refused, Misused):
+    """It does not begin with http."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url!r} is no URL of a service: add http://, as in http://{url}")
 
 
 class NoAnswer(Refused):
@@ -205,10 +213,10 @@ def with_scheme(url: str) -> str:
     """The URL of a service, without its last slash.
 
     Raises:
-        Refused: it does not begin with http.
+        NoUrl: it does not begin with http.
     """
     if "://" not in url:
-        raise Refused(f"{url!r} is no URL of a service: add http://, as in http://{url}")
+        raise NoUrl(url)
     return url.rstrip("/")
 
 

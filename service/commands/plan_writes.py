@@ -170,9 +170,9 @@ def freeze(
     base --reason "likes have dropped"[/]
     """
     if off == (formula is not None):
-        raise console.fail("give --formula NAME, or --off to end it")
+        raise console.misused("give --formula NAME, or --off to end it")
     if not off and not reason.strip():
-        raise console.fail("a freeze needs a --reason")
+        raise console.misused("a freeze needs a --reason")
     with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         before = client.get()
         answer = client.freeze(before, formula, reason.strip() or "no reason given", author)
@@ -185,7 +185,7 @@ def freeze(
 def sign(file: File, key: Key = None) -> None:
     """Print the signature of a plan document, for `publish --signature`; no service is asked."""
     if not key:
-        raise console.fail("signing needs the key: FINERANK_PLAN_KEY")
+        raise console.misused("signing needs the key: FINERANK_PLAN_KEY")
     with console.refusals(Refused):
         console.out.print(PlanKey(key).sign(read_document(file)))
 
@@ -193,12 +193,12 @@ def sign(file: File, key: Key = None) -> None:
 def _assignment(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
     try:
-        value = float(number)
+        value = float(number if name.strip() else "")
     except ValueError:
         hint = "write name=number, like b=1.6"
-        raise console.fail(f"{text!r}: {hint}") from None
+        raise console.misused(f"{text!r}: {hint}") from None
     if not math.isfinite(value):
-        raise console.fail(f"{text!r}: numbers must be finite")
+        raise console.misused(f"{text!r}: numbers must be finite")
     return name.strip(), value
 
 

@@ -52,7 +52,7 @@ def start(
     asked = {"formula": formula, "model": model, "share": share}
     shadow = {name: value for name, value in asked.items() if value is not None}
     if formula is None and model is None:
-        raise console.fail("name a formula, a model, or both: --formula, --model")
+        raise console.misused("name a formula, a model, or both: --formula, --model")
     with console.refusals(Refused), PlanClient(url, scene, token, key) as client:
         answer = client.start_shadow(shadow, author, message or f"shadow {shadow}")
     _published(answer)

@@ -36,7 +36,7 @@ def test_assign_tells_of_force_and_ramp(service, finerank):
 
 
 def test_a_mistake_is_a_sentence(service, finerank):
-    assert "write name=value" in finerank("assign", "feed", "tab", status=1).stderr
+    assert "write name=value" in finerank("assign", "feed", "tab", status=2).stderr
     assert "unknown scene 'nowhere'" in finerank("experiments", "nowhere", status=1).stderr
     wrong = finerank("experiments", "feed", "--url", "http://127.0.0.1:9", status=1)
     assert "no answer from http://127.0.0.1:9" in wrong.stderr

@@ -46,6 +46,6 @@ def test_rows_that_the_model_cannot_take_are_refused_and_told(tmp_path, store):
 
 def test_a_load_without_files_or_with_a_missing_one_is_refused(store):
     url, _ = store
-    assert "name a file" in Command()("features", "load", "feed", status=1).stderr
+    assert "name a file" in Command()("features", "load", "feed", status=2).stderr
     done = Command()("features", "load", "feed", "--users", "no.jsonl", "--store", url, status=1)
     assert "no.jsonl: no such file" in done.stderr

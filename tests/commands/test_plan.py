@@ -58,9 +58,6 @@ def test_set_changes_a_param_and_shows_before_and_after(finerank, service):
     [
         ("bb=1", "no formula has a param 'bb'; did you mean 'b'?"),
         ("b=99", "/formulas/base/params/b: param 'b' is 99, outside its bounds [0, 5]"),
-        ("b", "'b': write name=number, like b=1.6"),
-        ("b=high", "'b=high': write name=number"),
-        ("b=nan", "'b=nan': numbers must be finite"),
     ],
 )
 def test_set_refuses_in_a_sentence_and_changes_nothing(finerank, service, assignment, words):
@@ -68,6 +65,21 @@ def test_set_refuses_in_a_sentence_and_changes_nothing(finerank, service, assign
     done = finerank("plan", "set", "feed", assignment, status=1)
     assert words in done.stderr
     assert live(service) == before
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("b", "'b': write name=number, like b=1.6"),
+        ("b=high", "'b=high': write name=number, like b=1.6"),
+        ("=1", "'=1': write name=number, like b=1.6"),
+        ("b=nan", "'b=nan': numbers must be finite"),
+        ("b=-inf", "'b=-inf': numbers must be finite"),
+    ],
+)
+def test_a_wrong_command_line_is_told_where_no_service_is(assignment, words):
+    done = Command(FINERANK_URL="http://127.0.0.1:1")("plan", "set", "feed", assignment, status=2)
+    assert done.stderr == f"error: {words}\n"
 
 
 def test_a_write_without_a_token_says_where_it_comes_from(service):

@@ -153,9 +153,6 @@ def test_a_rollback_to_a_frozen_version_says_so_and_asks(finerank, service):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "give --formula NAME, or --off"),
-        (("--formula", "sum", "--off"), "give --formula NAME, or --off"),
-        (("--formula", "sum"), "a freeze needs a --reason"),
         (("--formula", "smu", "--reason", "why"), "did you mean 'sum'"),
         (("--off",), "scene 'feed' is not frozen"),
     ],
@@ -164,6 +161,19 @@ def test_a_freeze_that_makes_no_sense_is_refused(finerank, service, options, wor
     before = live(service)
     assert words in finerank("plan", "freeze", "feed", *options, status=1).stderr
     assert live(service) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "give --formula NAME, or --off to end it"),
+        (("--formula", "sum", "--off"), "give --formula NAME, or --off to end it"),
+        (("--formula", "sum"), "a freeze needs a --reason"),
+    ],
+)
+def test_a_freeze_that_does_not_say_enough_asks_no_service(options, words):
+    nowhere = Command(FINERANK_URL="http://127.0.0.1:1")
+    assert nowhere("plan", "freeze", "feed", *options, status=2).stderr == f"error: {words}\n"
 
 
 def test_history_goes_through_pages(finerank, service):
@@ -194,19 +204,13 @@ def test_with_a_key_every_write_is_signed(tmp_path):
         holder("plan", "freeze", "feed", "--off")
         stranger("plan", "rollback", "feed", "--to", "1")
         holder("plan", "publish", "feed", file, status=3)
-        refused = stranger("plan", "sign", file, status=1)
+        refused = stranger("plan", "sign", file, status=2)
         assert "signing needs the key: FINERANK_PLAN_KEY" in refused.stderr
 
 
 def test_a_param_is_set_under_the_name_that_set_prints(finerank):
     done = finerank("plan", "set", "feed", "base.b=1.7")
     assert done.stdout.splitlines()[0].startswith("base.b: 1.2 -> 1.7 ")
-
-
-@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
-def test_a_param_is_a_finite_number(finerank, number):
-    done = finerank("plan", "set", "feed", f"b={number}", status=1)
-    assert done.stderr == f"error: 'b={number}': numbers must be finite\n"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ def test_a_param_is_a_finite_number(finerank, number):
 )
 def test_a_url_without_a_scheme_is_told_to_have_one(command):
     Path("request.json").write_text("{}")
-    done = Command(FINERANK_URL="localhost:8600", COLUMNS="200")(*command, status=1)
+    done = Command(FINERANK_URL="localhost:8600", COLUMNS="200")(*command, status=2)
     assert done.stderr == (
         "error: 'localhost:8600' is no URL of a service: add http://, as in http://localhost:8600\n"
     )

@@ -52,7 +52,7 @@ def test_a_shadow_is_stopped(finerank, service):
 
 
 def test_what_cannot_be_a_shadow_is_said(finerank):
-    done = finerank("shadow", "start", "feed", status=1)
+    done = finerank("shadow", "start", "feed", status=2)
     assert "name a formula, a model, or both" in done.stderr
     done = finerank("shadow", "stop", "feed", status=1)
     assert "the live plan has no shadow" in done.stderr
