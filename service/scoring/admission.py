@@ -41,9 +41,16 @@ class Ticket:
     """
 
     def __init__(
-        self, admission: "Admission", arrived_at: float, finish_at: float, work_s: float
+        self,
+        admission: "Admission",
+        arrived_at: float,
+        finish_at: float,
+        work_s: float,
+        *,
+        is_offered: bool = True,
     ) -> None:
         self._admission = admission
+        self.is_offered = is_offered  # from outside, so that it says what is usual
         self.arrived_at = arrived_at
         self.finish_at = finish_at  # by now the work must be done, the reserve is left
         self.work_s = work_s  # in full, as far as it is known
@@ -131,7 +138,8 @@ class Admission:
         """Let a request in that must be answered within `timeout_s`.
 
         `body_bytes` bounds how much work it can bring, before anybody has read it. A request of the
-        service's own is not `is_offered`: it is work in progress, and says nothing of the load.
+        service's own is not `is_offered`: it is work in progress, and says nothing of the load, nor
+        of what is usual.
 
         Raises:
             Overloaded: the work that is accepted leaves it no time.
@@ -142,7 +150,7 @@ class Admission:
         if is_offered:
             self._offer(now, work_s)
         ahead_s = self._require_room(now, finish_at, work_s, None)
-        ticket = Ticket(self, now, finish_at, work_s)
+        ticket = Ticket(self, now, finish_at, work_s, is_offered=is_offered)
         ticket.expected_at = now + ahead_s + work_s
         self._tickets[ticket] = None
         return ticket
@@ -170,9 +178,12 @@ class Admission:
         """Compare when work ended with what was expected of it at the door.
 
         Work that stood still says nothing about expectations: learned from, one stall would have
-        the next requests refused for a second.
+        the next requests refused for a second. Of the service's own work nothing is expected.
         """
-        if ticket.started_at is not None and _stood_still(at - ticket.started_at, ticket.work_s):
+        stood_still = ticket.started_at is not None and _stood_still(
+            at - ticket.started_at, ticket.work_s
+        )
+        if stood_still or not ticket.is_offered:
             return
         error_s = at - ticket.expected_at
         self._error_s += _ERROR_WEIGHT * (error_s - self._error_s)

@@ -23,6 +23,8 @@ _LEAST_RIDGE = 32.0
 _FIXED_ROWS = 128  # of fewer than these, most of the time may be the fixed part
 _MOST_MODELS = 64
 _CONFIDENT = 5  # observations before outliers are bounded
+_FIRST_PAUSE_S = 0.5  # after a trial that was stopped, and twice as long after each further one
+_LONGEST_PAUSE_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ class Cost:
 
     mean: float
     high: float
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """No trial of as many rows, or more, until then: the last one was stopped."""
+
+    rows: int
+    seconds: float
+    until: float
 
 
 class Estimate:
@@ -88,6 +99,8 @@ class CostModel:
         self._models: OrderedDict[str, dict[str, Estimate]] = OrderedDict()
         # model -> bits of the number of rows -> when so many were measured; 0: when any were first
         self._observed_at: dict[str, dict[int, float]] = {}
+        # model -> bits of the number of rows -> since the last trial of so many was stopped
+        self._pauses: dict[str, dict[int, _Pause]] = {}
         # (model, rows) -> its cost, until something is learned: a request asks five times
         self._known: dict[tuple[str, int], Cost] = {}
 
@@ -102,14 +115,26 @@ class CostModel:
             now = self._clock()
             observed_at = self._observed_at.setdefault(model, {0: now})
             observed_at[rows.bit_length()] = now
+            if pauses := self._pauses.get(model):
+                self._pauses[model] = {b: p for b, p in pauses.items() if p.rows > rows}
 
-    def observe_stopped(self, model: str, rows: int, seconds: float) -> None:
-        """Learn from work that was stopped after `seconds`: it takes at least that long."""
-        now = self._clock()
-        self._observed_at.setdefault(model, {0: now})[rows.bit_length()] = now
+    def observe_stopped(
+        self, model: str, rows: int, seconds: float, *, is_trial: bool = False
+    ) -> None:
+        """Learn from work that was stopped after `seconds`: it takes at least that long.
+
+        After a trial there is none for a while, twice as long each time until one runs to its end.
+        """
+        now, bits = self._clock(), rows.bit_length()
+        pauses = self._pauses.get(model, {})
+        self._observed_at.setdefault(model, {0: now})[bits] = now
         if seconds > self.work(model, rows).mean:
             encoding = self._stages(model)["encode"].mean(rows)
             self.observe(model, rows, {"infer": (seconds - encoding) * 1000})
+        if is_trial:
+            last = pauses.get(bits)
+            pause_s = min(2 * last.seconds, _LONGEST_PAUSE_S) if last else _FIRST_PAUSE_S
+            self._pauses[model] = pauses | {bits: _Pause(rows, pause_s, now + pause_s)}
 
     def work(self, model: str, rows: int) -> Cost:
         """What a worker thread is busy with for one request."""
@@ -129,13 +154,17 @@ class CostModel:
         """Seconds since this model was last measured, or ran until it was stopped.
 
         Since it first was, where it never ran with as many rows, or a good part of them: those are
-        tried once, and cut from then on, however many small requests come.
+        tried once, and cut from then on, however many small requests come. After a trial that was
+        stopped, of as many rows or fewer, only from the end of its pause.
         """
         seen = self._observed_at.get(model)
         if seen is None:
             return 0.0
         is_tried = any(bits >= rows.bit_length() - 1 for bits in seen if bits)
-        return self._clock() - (max(seen.values()) if is_tried else seen[0])
+        since = max(seen.values()) if is_tried else seen[0]
+        pauses = self._pauses.get(model, {})
+        ends = [pause.until for bits, pause in pauses.items() if bits <= rows.bit_length()]
+        return max(self._clock() - max([since, *ends]), 0.0)
 
     def most_rows(self, model: str, seconds: float, rows: int) -> int:
         """How many of `rows` are seldom late within `seconds`."""
@@ -161,4 +190,5 @@ class CostModel:
             while len(self._models) > _MOST_MODELS:
                 gone, _ = self._models.popitem(last=False)
                 self._observed_at.pop(gone, None)
+                self._pauses.pop(gone, None)
         return stages

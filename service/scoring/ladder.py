@@ -67,7 +67,7 @@ def choose(
 
     What does not fit is not run, and so its costs are never corrected. While nothing else is
     waiting (`idle`), a prediction is therefore trusted less the longer nothing of its size was
-    measured.
+    measured, or tried in vain.
     """
     for rung in rungs(ladder, treatment):
         model = rung.treatment.model

@@ -175,7 +175,8 @@ class Scorer:
     def _choose(self, ranking: _Ranking, ticket: Ticket, finish_at: float) -> Choice | None:
         """How far down its ladder this request must go to be done by `finish_at`."""
         model, rows = ranking.treatment.model, len(ranking.request.ids)
-        self.admission.saw(rows, self.costs.work(model, rows).mean)
+        if ticket.is_offered:
+            self.admission.saw(rows, self.costs.work(model, rows).mean)
         # Features are fetched while the work of others is being done.
         before_s = max(self.admission.wait_s(ticket), self.costs.stage(model, FEATURES, rows))
         return choose(
@@ -238,7 +239,7 @@ class Scorer:
         if now >= finish_at:
             raise Late
         turn = _Turn(
-            ticket, self._workers, lambda seconds: self._learn_late(model.id, rows, stop, seconds)
+            ticket, self._workers, lambda seconds: self._learn_late(model.id, choice, stop, seconds)
         )
         ticket.hand_over()
         scored, done_at = await self._workers.run(
@@ -247,9 +248,9 @@ class Scorer:
         self.admission.was_late(self._clock() - done_at)
         return scored
 
-    def _learn_late(self, model: str, rows: int, stop: Stop, seconds: float) -> None:
+    def _learn_late(self, model: str, choice: Choice, stop: Stop, seconds: float) -> None:
         if stop.is_set:
-            self.costs.observe_stopped(model, rows, seconds)
+            self.costs.observe_stopped(model, choice.rows, seconds, is_trial=choice.is_trial)
 
     async def _fetch(
         self, asked: RankInput, of: Sequence[str], model: LoadedModel, finish_at: float

@@ -142,8 +142,65 @@ def test_how_long_nothing_of_a_size_was_measured_is_known() -> None:
     assert costs.unmeasured_s("m/1", 500) == costs.unmeasured_s("m/1", 3) == 0.0
 
 
+def stop_trial(costs: CostModel, rows: int) -> None:
+    costs.observe_stopped("m/1", rows, 0.040, is_trial=True)
+
+
+def left_s(clock: Clock, costs: CostModel, rows: int) -> float:
+    """How long no size of `rows` is tried from now on."""
+    now, clock.now = clock.now, clock.now + 1000
+    pause_s = 1000 - costs.unmeasured_s("m/1", rows)
+    clock.now = now
+    return pause_s
+
+
+def test_pause_doubles_with_each_stopped_trial_up_to_some_seconds() -> None:
+    clock = Clock()
+    costs = CostModel(clock)
+    costs.observe("m/1", 500, {"infer": 60.0})
+    pauses_s = []
+    for _ in range(7):
+        stop_trial(costs, 500)
+        pauses_s.append(left_s(clock, costs, 500))
+        clock.now += pauses_s[-1]
+        assert costs.unmeasured_s("m/1", 500) == 0.0
+    assert pauses_s == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_work_that_was_no_trial_begins_no_pause() -> None:
+    clock = Clock()
+    costs = CostModel(clock)
+    costs.observe_stopped("m/1", 500, 0.040)
+    assert left_s(clock, costs, 500) == 0.0
+
+
+def test_pause_ends_with_a_run_of_as_many_rows() -> None:
+    clock = Clock()
+    costs = CostModel(clock)
+    for _ in range(4):
+        stop_trial(costs, 400)
+    costs.observe("m/1", 300, {"infer": 3.0})
+    assert left_s(clock, costs, 500) == 4.0, "of the same class, and smaller: `fewer` got it"
+    costs.observe("m/1", 400, {"infer": 60.0})
+    assert left_s(clock, costs, 500) == 0.0
+    stop_trial(costs, 500)
+    assert left_s(clock, costs, 500) == 0.5
+
+
+def test_pause_is_for_as_many_rows_and_more_of_that_model() -> None:
+    clock = Clock()
+    costs = CostModel(clock)
+    stop_trial(costs, 500)
+    costs.observe("m/2", 500, {"infer": 3.0})
+    found = {rows: left_s(clock, costs, rows) for rows in (3, 100, 300, 1000)}
+    assert found == {3: 0.0, 100: 0.0, 300: 0.5, 1000: 0.5}
+    clock.now += 0.25
+    assert costs.unmeasured_s("m/2", 500) == 0.25
+
+
 def test_models_that_come_and_go_do_not_pile_up() -> None:
     costs = CostModel(Clock())
     for version in range(1000):
         costs.observe(f"m/{version}", 10, {"infer": 1.0})
-    assert len(costs.predictions(10)) <= 64
+        costs.observe_stopped(f"m/{version}", 20, 0.5, is_trial=True)
+    assert len(costs.predictions(10)) == len(costs._pauses) == 64

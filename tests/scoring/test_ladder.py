@@ -1,6 +1,7 @@
 """A request gets the first rung of its plan's ladder that there is time for."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -140,3 +141,49 @@ def test_a_size_that_never_ran_is_tried_once_beside_small_requests(clock: Clock)
     costs.observe_stopped("heavy/1", 500, 0.004)
     small()
     assert chosen(costs, [INPUT], 4, idle=True) is None
+
+
+@pytest.mark.parametrize("every_s", [0.02, 1.0])
+@pytest.mark.parametrize(
+    ("ladder", "meanwhile"),
+    [([INPUT], None), ([FEWER, INPUT], "heavy/1"), ([MODEL, INPUT], "light/1")],
+)
+def test_large_requests_alone_are_seldom_tried_in_vain(
+    clock: Clock, ladder: list[Step], meanwhile: str | None, every_s: float
+) -> None:
+    """Nothing but 500 candidates come, of 1.5 ms each under the heavy model; 600 ms are left."""
+    costs = CostModel(clock)
+    late_at: list[float] = []
+    served: set[str | None] = set()
+    while clock.now < 1120:
+        clock.now += every_s
+        choice = chosen(costs, ladder, 600, idle=True)
+        if choice is None:
+            served.add(None)
+            continue
+        work_s = choice.rows * (0.0015 if choice.treatment is HEAVY else 1e-5)
+        model = choice.treatment.model
+        if work_s > 0.6:
+            late_at.append(clock.now)
+            costs.observe_stopped(model, choice.rows, 0.61, is_trial=choice.is_trial)
+        else:
+            served.add(model)
+            costs.observe(model, choice.rows, {"infer": work_s * 1000})
+    assert served == {meanwhile}
+    assert len(late_at) <= 20
+    gaps_s = [later - sooner for sooner, later in pairwise(late_at)]
+    assert all(8 < gap_s < 10 for gap_s in gaps_s[-8:]), gaps_s
+
+
+def test_size_that_fits_again_is_tried_and_then_runs(clock: Clock, costs: CostModel) -> None:
+    while clock.now < 1060:
+        clock.now += 0.1
+        choice = chosen(costs, [INPUT], 4, idle=True)
+        if choice is not None:
+            assert choice.is_trial
+            costs.observe_stopped("heavy/1", 500, 0.005, is_trial=True)
+    while (choice := chosen(costs, [INPUT], 4, idle=True)) is None or choice.is_trial:
+        clock.now += 0.1
+        if choice is not None:
+            costs.observe("heavy/1", 500, {"encode": 0.0, "infer": 1.0, "fuse": 0.0})
+    assert clock.now < 1080

@@ -52,11 +52,25 @@ async def test_a_rehearsal_is_no_load_that_is_offered(
     recent = recent_of(*[asked()] * 5)
     rehearsal = Rehearsal(pool, scorer, recent, lambda _: None, Pace(lambda: True))
     await rehearsal("feed", [("tiny/2", compiled(models, model="tiny/2"))])
-    assert scorer.admission.typical_s > 0, "the requests were ranked"
+    assert set(scorer.costs.predictions(8)) == {"tiny/2"}, "the requests were ranked"
     assert scorer.admission.offered == 0
     assert scorer.admission.in_progress == 0
     await scorer.rank(asked(), compiled(models))
+    await scorer.rank(asked(), compiled(models))
     assert scorer.admission.offered > 0
+
+
+async def test_a_rehearsal_says_nothing_of_what_is_usual(
+    models: Path, pool: ModelPool, scorer: Scorer
+) -> None:
+    await scorer.rank(asked(8), compiled(models))
+    usual_s = scorer.admission.typical_s
+    scorer.costs.observe("tiny/2", 8, {"infer": 1000.0})
+    rehearsal = Rehearsal(pool, scorer, recent_of(*[asked()] * 5), lambda _: None)
+    await rehearsal("feed", [("tiny/2", compiled(models, model="tiny/2"))])
+    assert scorer.admission.typical_s == usual_s > 0
+    await scorer.rank(asked(8), compiled(models, model="tiny/2"))
+    assert scorer.admission.typical_s > usual_s
 
 
 async def test_the_rest_after_each_run_is_for_what_a_thread_worked(

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from service.scoring.errors import NotScored
 from service.scoring.pool import ModelPool
 from service.scoring.scorer import Scorer
 from service.scoring.workers import Workers
+from tests.clock import Clock
 from tests.scoring.conftest import FAR, asked, compiled
 from tests.scoring.graphs import HEADS
 from tests.scoring.packages import publish_tiny
@@ -421,6 +423,29 @@ async def test_work_that_cannot_fit_is_not_begun(scorer: Scorer, models: Path) -
     output = await scorer.rank(asked(500), compiled(models, "ctr", model="slow/1"))
     assert output.degraded == {"deadline": 500}
     assert time.process_time() - started < FAR / 2  # it would have run until the deadline
+
+
+async def test_large_requests_alone_are_mostly_answered_without_a_run_that_is_stopped(
+    pool: ModelPool, workers: Workers, models: Path
+) -> None:
+    clock = Clock()
+    scorer = Scorer(pool, workers, None, reserve_s=0.0, clock=clock)
+    all_or_nothing = [{"step": "input_order"}]
+    snapshot = compiled(models, "ctr", model="slow/1", ladder=all_or_nothing)
+    scorer.costs.observe("slow/1", 500, {"infer": 60.0})
+    ran_at = []
+    for _ in range(160):
+        clock.now += 0.25
+        request = replace(asked(500), deadline=clock.now + 0.02)
+        output = await scorer.rank(request, snapshot)
+        assert output.degraded == {"deadline": 500}
+        if "features" in output.timings_ms:
+            ran_at.append(clock.now)
+        for _ in range(10_000):  # the stopped run ends at its next node
+            if not scorer.admission.in_progress:
+                break
+            await asyncio.sleep(0.001)
+    assert np.diff(ran_at).tolist() == [1.5, 2.0, 3.0, 5.0, 9.0, 9.0, 9.0]
 
 
 async def test_ladder_without_the_input_order_refuses_what_is_not_scored(
