@@ -1,13 +1,9 @@
 """`models/<name>/<version>/`: list, resolve and publish packages; versions never change."""
 
-import fcntl
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -15,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from service.contract.errors import PackageError, UnknownModel
 from service.contract.manifest import FILE, Manifest, read_manifest
+from service.contract.writing import alone_in, draft_in, sync_directory, sync_file
 
 ALIASES = "aliases.json"
 CHAMPION = "champion"
@@ -123,7 +120,7 @@ class Repository:
         self._require(name, version)
         ModelRef.parse(f"{name}@{alias}")
         path = self.root / name / ALIASES
-        with _alone_in(path.parent):
+        with alone_in(path.parent):
             aliases = self.read_aliases(name) | {alias: version}
             draft = path.with_name(f".{ALIASES}.{os.getpid()}")
             with draft.open("w") as file:
@@ -132,7 +129,7 @@ class Repository:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def resolve(self, ref: ModelRef, aliases: Mapping[str, int] | None = None) -> int:
         """The version a reference means now; `aliases` (the store's) go before `aliases.json`.
@@ -160,29 +157,27 @@ class Repository:
         """Publish the next version: `write(directory, version)` fills it, one rename shows it.
 
         A crash or an error at any point leaves no version behind; two publishers get two versions.
+        What a publisher that was killed had written is removed by the next one of that model.
         """
         ModelRef.parse(name)
         parent = self.root / name
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             version = max(self.versions(name), default=0) + 1
-            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=parent))
-            try:
+            with draft_in(parent) as draft:
                 write(draft, version)
                 for file in draft.iterdir():
-                    _sync_file(file)
+                    sync_file(file)
                 draft.chmod(0o755)
-                _sync_directory(draft)
+                sync_directory(draft)
                 try:
                     draft.rename(self.path(name, version))
                 except OSError:
                     if self.path(name, version).exists():
                         continue  # another publisher took this number: write again under the next
                     raise
-                _sync_directory(parent)
+                sync_directory(parent)
                 return version
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
 
     @staticmethod
     def _identity(path: Path) -> tuple[int, ...] | None:
@@ -203,30 +198,3 @@ def _is_version(directory: Path) -> bool:
     """Whether a directory is named by a version as `path` writes it; "07" and "１" are not."""
     name = directory.name
     return name.isdecimal() and name == str(int(name)) and directory.is_dir()
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    with _opened(path) as descriptor:
-        os.fsync(descriptor)
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait for other writers of this directory, of this process or another."""
-    with _opened(directory) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _opened(directory: Path) -> Iterator[int]:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
