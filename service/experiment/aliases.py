@@ -11,7 +11,7 @@ import redis
 
 from service.contract.errors import ContractError
 from service.contract.repository import ModelRef, Repository
-from service.experiment.connection import Client
+from service.experiment.connection import Client, is_about_a_key, replies
 from service.experiment.errors import StaleAlias
 from service.experiment.store import CHANNEL
 
@@ -45,17 +45,21 @@ class AliasStore:
         self._fill = redis.register_script(_FILL)
 
     async def read(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Aliases of each model, in one round trip; {} for a model that has none anywhere."""
+        """Aliases of each model, in one round trip; {} for a model that has none anywhere.
+
+        A model whose key holds no hash is left out: nobody knows where its aliases point.
+        """
         names = sorted(names)
         if not names:
             return {}
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hgetall(_key(name))
-            found = await pipe.execute()
+            found = await replies(pipe)
         return {
             name: _read_hash(entry) if entry else await self._first(name)
             for name, entry in zip(names, found, strict=True)
+            if not is_about_a_key(entry)
         }
 
     async def move(

@@ -65,6 +65,28 @@ def connect_blocking(url: str, *, timeout_s: float) -> redis.Redis:
     return master
 
 
+def is_about_a_key(reply: object) -> bool:
+    """Whether a store that does answer says that one key holds another type of value.
+
+    Whatever else it says (that it loads, has lost its master, wants a password, runs a script) is
+    about all keys: it cannot serve.
+    """
+    return isinstance(reply, redis.ResponseError) and str(reply).startswith("WRONGTYPE ")
+
+
+async def replies(pipe: redis.asyncio.client.Pipeline) -> list[Any]:
+    """The reply to each command; the one about a key of another type is the error.
+
+    Raises:
+        UNAVAILABLE: the store does not answer.
+    """
+    found = await pipe.execute(raise_on_error=False)
+    for reply in found:
+        if isinstance(reply, Exception) and not is_about_a_key(reply):
+            raise reply
+    return found
+
+
 def _timeouts(timeout_s: float) -> dict[str, Any]:
     return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
 

@@ -39,6 +39,13 @@ class DamagedPlan(ExperimentError):
     """A stored or saved plan whose bytes are not what was published."""
 
 
+class DamagedAliases(ExperimentError):
+    """A model's aliases in the store that cannot be read."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the aliases of model {model!r} are damaged: their key holds no hash")
+
+
 class UnsignedPlan(ExperimentError):
     """A document without the signature that the key demands."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from service.experiment.accepted import NotServed
 from service.experiment.ahead import NotYet
 from service.experiment.aliases import Aliases, AliasStore
+from service.experiment.errors import DamagedAliases
 from service.experiment.live import Live
 from service.experiment.moves import Together, Wanted, every_alias, moved
 from service.experiment.refusals import Refusals, sentence
@@ -79,6 +80,9 @@ class Following:
         now = await self._aliases.read(named)
         for scene in pointers.keys() | self._live.accepted.keys():
             await self._follow(scene, pointers.get(scene), now)
+        for scene, accepted in self._live.accepted.items():
+            if damaged := (named - now.keys()) & accepted.aliases.keys():
+                self._other[scene] = str(DamagedAliases(min(damaged)))  # and serves what it did
         await self._move(pointers, now)
         self._staging.forget()
 

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.experiment.connection import UNAVAILABLE
+import redis
+
+from service.experiment.connection import UNAVAILABLE, is_about_a_key
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore
 
@@ -70,7 +72,7 @@ class Reporter:
                 if due or self._told.get(scene) != text:
                     at = datetime.now(UTC).isoformat(timespec="seconds")
                     report = json.dumps({**state, "at": at.replace("+00:00", "Z")})
-                    await self._store.report(scene, self._replica, report)
+                    await _apart(self._store.report(scene, self._replica, report))
                     self._told[scene] = text
             if due:
                 self._due_at = self._clock() + REPORT_EVERY_S
@@ -79,4 +81,13 @@ class Reporter:
         """Take this replica out of the lists, if the store answers."""
         with contextlib.suppress(*UNAVAILABLE):
             for scene in self._told:
-                await self._store.forget(scene, self._replica)
+                await _apart(self._store.forget(scene, self._replica))
+
+
+async def _apart(told: Awaitable[None]) -> None:
+    """A scene whose list is no hash, written by hand, holds up no other."""
+    try:
+        await told
+    except redis.ResponseError as err:
+        if not is_about_a_key(err):
+            raise

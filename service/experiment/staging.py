@@ -13,6 +13,7 @@ from service.experiment.aliases import Aliases, AliasStore, kept, pinned
 from service.experiment.compiling import Compiling
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.document import Plan
+from service.experiment.errors import DamagedAliases
 from service.experiment.packages import PackageReader, ResolvedModels
 from service.experiment.saved import Saved
 from service.experiment.shelf import Shelf
@@ -105,7 +106,10 @@ class Staging:
         except Exception as err:  # whatever it is, no other scene waits for this one
             raise NotServed({}, err) from err
         refs = model_refs(plan)
-        now = await self._from.aliases.read({ref.name for ref in refs})
+        names = {ref.name for ref in refs}
+        now = await self._from.aliases.read(names)
+        if damaged := names - now.keys():
+            raise NotServed({}, DamagedAliases(min(damaged)))
         aliases, pointed = kept(now, named), pinned(refs, now)
         if before is not None and before.is_of(
             version, plan_digest(stored.plan), pinned(refs, aliases)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from service.experiment.connection import Client
+import redis
+
+from service.experiment.connection import Client, is_about_a_key, replies
 from service.experiment.errors import DamagedPlan, StaleVersion, UnknownVersion
 
 CHANNEL = "finerank:plans"
@@ -91,11 +93,8 @@ class PlanStore:
         async with self._redis.pipeline(transaction=False) as pipe:
             for scene in scenes:
                 pipe.get(self._key(scene, "plan:live"))
-            found = await pipe.execute()
-        return {
-            scene: None if value is None else int(value) if value.isdigit() else 0
-            for scene, value in zip(scenes, found, strict=True)
-        }
+            found = await replies(pipe)
+        return {scene: _pointer(value) for scene, value in zip(scenes, found, strict=True)}
 
     async def get(self, scene: str, version: int) -> StoredPlan:
         """A version, live or not.
@@ -104,10 +103,16 @@ class PlanStore:
             UnknownVersion: the scene has no such version.
             DamagedPlan: the stored bytes are not what was published.
         """
-        body = await self._redis.get(self._key(scene, f"plan:v:{version}"))
+        what = f"version {version} of scene {scene!r}"
+        try:
+            body = await self._redis.get(self._key(scene, f"plan:v:{version}"))
+        except redis.ResponseError as err:
+            if is_about_a_key(err):
+                raise DamagedPlan(f"{what} is damaged: {err}") from err
+            raise
         if body is None:
             raise UnknownVersion(scene, version)
-        return read_body(body, version, f"version {version} of scene {scene!r}")
+        return read_body(body, version, what)
 
     async def publish(
         self,
@@ -240,6 +245,12 @@ def _publication(entry: Mapping[str, str]) -> Publication:
         message=entry["message"],
         published_at=entry["published_at"],
     )
+
+
+def _pointer(value: object) -> int | None:
+    if value is None:
+        return None
+    return int(value) if isinstance(value, bytes) and value.isdigit() else 0
 
 
 def _text(value: str | bytes) -> str:

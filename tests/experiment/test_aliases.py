@@ -81,6 +81,14 @@ async def test_what_was_written_by_hand_and_is_no_version_is_no_alias(
     assert await aliases.read(["toy"]) == {"toy": {"challenger": 2}}
 
 
+async def test_aliases_whose_key_is_no_hash_are_unknown_and_not_those_of_the_file(
+    aliases: AliasStore, redis: Client
+):
+    await aliases.move("other", "champion", 1, expected=None)
+    await redis.set("finerank:aliases:toy", "champion")
+    assert await aliases.read(["toy", "other"]) == {"other": {"champion": 1}}
+
+
 def test_pinned_aliases_are_those_a_plan_names():
     refs = [ModelRef.parse(text) for text in ("toy", "toy@challenger", "other/3", "new@x")]
     now = {"toy": {"champion": 1, "shadow": 5}, "other": {"champion": 2}, "new": {}}

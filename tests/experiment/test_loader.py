@@ -248,6 +248,96 @@ async def test_the_damaged_bytes_of_one_scene_hold_up_no_other(
     assert plans.problems()["feed"].startswith(f"version 2 is refused: {why}")
 
 
+_OF_ANOTHER_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+async def another_type(redis: Client, key: str) -> None:
+    await redis.delete(key)
+    await redis.xadd(key, {"written": "by hand"})
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (
+            "finerank:{feed}:plan:v:2",
+            f"version 2 is refused: version 2 of scene 'feed' is damaged: {_OF_ANOTHER_TYPE}",
+        ),
+        (
+            "finerank:{library:shared}:plan:v:1",
+            f"version 2 is refused: version 1 of scene 'shared' is damaged: {_OF_ANOTHER_TYPE}",
+        ),
+        (
+            "finerank:{feed}:plan:live",
+            "version 0 is refused: scene 'feed' has no plan version 0",
+        ),
+    ],
+)
+async def test_a_key_of_another_type_is_refused_for_its_scene_and_holds_up_no_other(
+    key: str, why: str, store: PlanStore, redis: Client, tmp_path: Path
+):
+    await store.publish("good", plan(("scene", "good")), expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.start()
+    await plans.shelf.store.publish("shared", {"format": 1, "library": "shared"}, expected=None)
+    await store.publish("feed", plan(("library", {"shared": 1})), expected=1)
+    await another_type(redis, key)
+    await store.publish("good", plan(("scene", "good"), ("deadline_ms", 77)), expected=1)
+    assert await plans.until_settled("good", 2) is None
+    assert plans.store_problem is None
+    assert plans.problems() == {"feed": why}
+    live = {scene: plans.snapshot(scene) for scene in plans.scenes()}
+    assert {s: (p.version, p.deadline_ms) for s, p in live.items() if p is not None} == {
+        "feed": (1, 40),
+        "good": (2, 77),
+    }
+
+
+async def test_scenes_whose_aliases_are_damaged_stay_where_they_point_and_hold_up_no_other(
+    store: PlanStore, redis: Client, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    publish_package(tmp_path / "models", "other")
+    good = {"scene": "good", "model": "other@champion"}
+    await store.publish("good", plan(*good.items()), expected=None)
+    plans = loader(redis, tmp_path)
+    await plans.aliases.read(["toy"])
+    await plans.aliases.move("toy", "champion", 2, expected=1)
+    await plans.start()
+    await another_type(redis, "finerank:aliases:toy")
+    await store.publish("good", plan(*good.items(), ("deadline_ms", 77)), expected=1)
+    assert await plans.until_settled("good", 2) is None
+    damaged = "the aliases of model 'toy' are damaged: their key holds no hash"
+    assert (plans.store_problem, plans.problems()) == (None, {"feed": damaged})
+    assert plans.models_in_use() == {"toy/2", "other/1"}
+    await store.publish("feed", plan(("deadline_ms", 77)), expected=1)
+    assert await plans.until_settled("feed", 2) == damaged
+    assert plans.problems() == {"feed": f"version 2 is refused: {damaged}"}
+    await redis.delete("finerank:aliases:toy")
+    await plans.aliases.move("toy", "champion", 2, expected=None)
+    await store.publish("feed", plan(("deadline_ms", 77)), expected=2)
+    assert await plans.until_settled("feed", 3) is None
+    assert plans.problems() == {}
+    assert plans.models_in_use() == {"toy/2", "other/1"}
+
+
+async def test_a_store_that_answers_but_cannot_serve_is_lost(
+    own_server: ValkeyServer, tmp_path: Path
+):
+    publish_package(tmp_path / "models")
+    client = connect(url_of(own_server), timeout_s=5.0)
+    await PlanStore(client).publish("feed", PLAN, expected=None)
+    plans = loader(client, tmp_path)
+    await plans.start()
+    await client.config_set("replica-serve-stale-data", "no")
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    await plans.refresh()
+    assert plans.store_problem is not None
+    assert plans.store_problem.startswith("the store does not answer: MasterDownError: ")
+    assert (plans.scenes(), plans.problems()) == (["feed"], {})
+    await client.aclose()
+
+
 async def test_a_pointer_written_by_hand_harms_only_its_scene(
     store: PlanStore, redis: Client, tmp_path: Path
 ):

@@ -49,6 +49,26 @@ async def test_a_scene_without_a_snapshot_is_reported_too(redis: Client):
     assert (found["version"], found["models"]) == (None, [])
 
 
+async def test_a_list_of_another_type_keeps_no_other_scene_from_being_told(redis: Client):
+    store, now = PlanStore(redis), 1000.0
+    refused = {name: f"{name} is refused" for name in "abc"}
+    await redis.set("finerank:{b}:replicas", "written by hand")
+    reporter = Reporter(store, "host:1", clock=lambda: now)
+    await reporter.tell({}, refused)
+    for scene in "ac":
+        assert json.loads((await store.replicas(scene))["host:1"])["refuses"] == refused[scene]
+    await redis.delete("finerank:{b}:replicas")
+    await reporter.tell({}, refused)
+    assert await store.replicas("b") == {}, "it was told as far as it can be, until all are due"
+    now += 31
+    await reporter.tell({}, refused)
+    assert list(await store.replicas("b")) == ["host:1"]
+    await redis.delete("finerank:{b}:replicas")
+    await redis.set("finerank:{b}:replicas", "written by hand")
+    await reporter.leave()
+    assert (await store.replicas("a"), await store.replicas("c")) == ({}, {})
+
+
 async def test_a_replica_that_leaves_is_in_no_list(redis: Client):
     store = PlanStore(redis)
     reporter = Reporter(store, "host:1")

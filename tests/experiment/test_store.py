@@ -24,6 +24,20 @@ async def test_an_unknown_scene_has_no_plan(store: PlanStore):
         await store.get("feed", 1)
 
 
+async def test_a_key_of_another_type_is_a_damaged_plan_or_pointer(store: PlanStore, redis: Client):
+    await store.publish("search", PLAN, expected=None)
+    await redis.hset("finerank:{feed}:plan:v:1", "plan", "written by hand")
+    await redis.rpush("finerank:{feed}:plan:live", 1)
+    wrong = "is damaged: WRONGTYPE Operation against a key holding the wrong kind of value"
+    with pytest.raises(DamagedPlan, match=f"^version 1 of scene 'feed' {wrong}$"):
+        await store.get("feed", 1)
+    assert await store.live_all(["feed", "none", "search"]) == {
+        "feed": 0,
+        "none": None,
+        "search": 1,
+    }
+
+
 async def test_a_published_plan_is_read_back_as_it_was(store: PlanStore):
     assert await store.publish("feed", PLAN, expected=None, author="ann", message="first") == 1
     assert await store.live("feed") == 1
