@@ -10,7 +10,7 @@ from service.api.json_body import parse
 from service.api.json_reply import json_reply
 from service.api.openapi import body_of, problems
 from service.api.plan_messages import HistoryReply, LibrariesReply, LibraryReply, PublishReply
-from service.api.plan_query import read_number, read_page, read_signature
+from service.api.plan_query import read_number, read_page, read_signature, signed_by
 from service.api.plan_refusals import refusal_of, store_errors
 from service.api.publishing import Publisher
 from service.errors import UnknownVersion
@@ -45,7 +45,7 @@ def library_routes(publisher: Publisher, token: str) -> APIRouter:
     @router.put(
         "/{name}",
         responses={200: {"model": PublishReply}, **_WRITE},
-        openapi_extra=body_of(Library),
+        openapi_extra=body_of(Library) | signed_by(),
     )
     async def put_library(name: str, request: Request) -> Response:
         """Publish a version: `If-Match: "v<newest>"`; a library's first: `If-None-Match: *`.

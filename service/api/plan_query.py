@@ -1,6 +1,7 @@
 """What the query and headers of a plan's routes say: author and message, numbers, pages."""
 
 import re
+from typing import Any
 
 from fastapi import Request
 
@@ -9,8 +10,28 @@ from service.errors import MalformedQuery
 from service.experiment.signing import SIGNATURE_HEADER
 
 _LONGEST = {"author": 200, "message": 2_000}
+_WHAT = {
+    "author": 'who writes, for the history; "" there where it is absent',
+    "message": "why, for the history",
+}
 _MOST_HISTORY = 1_000
 _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+
+
+def signed_by(*names: str) -> dict[str, Any]:
+    """What `read_signature` reads, for the OpenAPI document of a route; all of it, or `names`."""
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": _WHAT[name],
+                "schema": {"type": "string", "maxLength": _LONGEST[name], "default": ""},
+            }
+            for name in names or _LONGEST
+        ]
+    }
 
 
 def read_signature(request: Request) -> Signature:

@@ -26,7 +26,7 @@ from service.api.plan_messages import (
     RollbackRequest,
     ValidateReply,
 )
-from service.api.plan_query import read_number, read_page, read_signature
+from service.api.plan_query import read_number, read_page, read_signature, signed_by
 from service.api.plan_refusals import finding_json
 from service.api.published_meanwhile import telling_what_was_published
 from service.api.publishing import Published, Publisher
@@ -49,7 +49,9 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
         return json_reply(reply, headers={"etag": etag(stored.version)})
 
     @router.put(
-        "/{scene}", responses={200: {"model": PublishReply}, **_WRITE}, openapi_extra=body_of(Plan)
+        "/{scene}",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=body_of(Plan) | signed_by(),
     )
     async def put_plan(scene: str, request: Request) -> Response:
         """Publish a plan: `If-Match: "v<live>"`; a scene's first: `If-None-Match: *`."""
@@ -65,7 +67,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     @router.patch(
         "/{scene}",
         responses={200: {"model": PublishReply}, **_WRITE},
-        openapi_extra=body_of(ParamsPatch),
+        openapi_extra=body_of(ParamsPatch) | signed_by(),
     )
     async def patch_plan(scene: str, request: Request) -> Response:
         """Change params: `{"params": {"b": 1.6}}`.
@@ -125,7 +127,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     @router.post(
         "/{scene}/rollback",
         responses={200: {"model": PublishReply}, **_WRITE},
-        openapi_extra=body_of(RollbackRequest, required=False),
+        openapi_extra=body_of(RollbackRequest, required=False) | signed_by(),
     )
     async def rollback(scene: str, request: Request) -> Response:
         """Publish `{"version": n}` again as a new version; without a body, the plan before.
@@ -145,7 +147,7 @@ def plan_routes(publisher: Publisher, token: str, metrics: Metrics) -> APIRouter
     @router.post(
         "/{scene}/freeze",
         responses={200: {"model": PublishReply}, **_WRITE},
-        openapi_extra=body_of(FreezeRequest),
+        openapi_extra=body_of(FreezeRequest) | signed_by("author"),
     )
     async def freeze(scene: str, request: Request) -> Response:
         """Serve one formula to everybody now, as a new version: `{"formula", "reason"}`.

@@ -13,7 +13,7 @@ from service.api.json_body import parse
 from service.api.json_reply import json_reply
 from service.api.openapi import body_of, problems
 from service.api.plan_messages import PublishReply
-from service.api.plan_query import read_signature
+from service.api.plan_query import read_signature, signed_by
 from service.api.plan_refusals import finding_json
 from service.api.publishing import Change, Publisher
 from service.api.scenes import Scenes
@@ -114,7 +114,7 @@ def shadow_routes(
     @router.put(
         "/shadow",
         responses={200: {"model": PublishReply}, **_WRITE},
-        openapi_extra=body_of(Shadow),
+        openapi_extra=body_of(Shadow) | signed_by(),
     )
     async def start(scene: str, request: Request) -> Response:
         """Score this beside the answers from now on: `{"formula": "draft"}`."""
@@ -123,13 +123,21 @@ def shadow_routes(
         document = given.model_dump(exclude_none=True)
         return await _edit(scene, request, "shadow", lambda live: start_shadow(live.plan, document))
 
-    @router.delete("/shadow", responses={200: {"model": PublishReply}, **_WRITE})
+    @router.delete(
+        "/shadow",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=signed_by(),
+    )
     async def stop(scene: str, request: Request) -> Response:
         """Score nothing beside the answers any more."""
         require_token(request, token)
         return await _edit(scene, request, "shadow_stop", lambda live: stop_shadow(live.plan))
 
-    @router.post("/shadow/promote", responses={200: {"model": PublishReply}, **_WRITE})
+    @router.post(
+        "/shadow/promote",
+        responses={200: {"model": PublishReply}, **_WRITE},
+        openapi_extra=signed_by(),
+    )
     async def promote(scene: str, request: Request) -> Response:
         """Serve what is in shadow: the formula becomes the default, the model the plan's.
 

@@ -93,7 +93,7 @@ def curl_lines(models: Path, url: str, token: str) -> list[tuple[str, str]]:
         ("rank", f"curl -s {url}/rank -d {_quoted(request)}"),
         (
             f"change the weight {name} of the live formula, then rank again",
-            f"curl -s -X PATCH {url}/v1/plans/{SCENE} {bearer} -d {_quoted(stronger)}",
+            f"curl -s -X PATCH '{url}/v1/plans/{SCENE}?author=me' {bearer} -d {_quoted(stronger)}",
         ),
         ("explain a score", f"curl -s {url}/rank -d {_quoted(explained)}"),
     ]

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from service.commands import console, plan_writes, preview
-from service.commands.plan_client import PlanClient, Refused, read_document
+from service.commands.plan_client import UNNAMED, PlanClient, Refused, read_document
 from service.commands.plan_options import (
     URL,
     File,
@@ -53,7 +53,7 @@ def get(
         stored = client.get(version)
         text = json.dumps(stored["plan"], indent=1, ensure_ascii=False)
         console.err.print(
-            f"version {stored['version']} by {stored['author'] or 'nobody'}"
+            f"version {stored['version']} by {stored['author'] or UNNAMED}"
             f" at {stored['published_at']}: {stored['message']}",
             markup=False,
         )
@@ -141,7 +141,7 @@ def history(
     table = Table("version", "published", "author", "message", box=None)
     for entry in entries:
         live = " *" if entry["version"] == page["live"] else ""
-        who = str(entry["author"] or "nobody")
+        who = str(entry["author"] or UNNAMED)
         version, at = f"{entry['version']}{live}", str(entry["published_at"])
         table.add_row(version, at, who, str(entry["message"]))
     console.show(table)

@@ -19,6 +19,7 @@ from service.experiment.freeze import frozen
 from service.experiment.signing import SIGNATURE_HEADER, PlanKey
 
 TIMEOUT_S = 30.0
+UNNAMED = "somebody"  # who wrote over HTTP and did not say ?author=
 _WRITE_S = 300.0  # a plan with a new model is answered when that is proved and rehearsed
 
 Document = dict[str, Any]
@@ -275,7 +276,7 @@ def accepted(answer: httpx.Response) -> Document:
             lines.append(f"  {label}{place}: {fault['detail']}")
         lines += [f"    {line}" for line in fault.get("caret", "").splitlines()]
     if "changes" in body:
-        who = f"{body['author'] or 'somebody'} published version {body['version']}"
+        who = f"{body['author'] or UNNAMED} published version {body['version']}"
         lines.append(f"  {who} at {body['published_at']}: {body['message']}")
         lines += [f"    {line}" for line in body["changes"]]
     raise Refused("\n".join(lines))

@@ -40,7 +40,8 @@ def preview(
 ) -> None:
     """Compare the order of the last requests with the order that a draft would have given them.
 
-    No model runs: heads are those that were served. This is a change of order, not lift.
+    No model runs: heads are those that were served. This is a change of order, not lift. What is
+    said @k is about the first k places, over the requests with more than k candidates.
 
     [dim]finerank plan preview feed draft.json --last 10000 --log logs[/]
     """

@@ -38,7 +38,7 @@ def _show_order(report: Report) -> None:
         )
     overlap = ", ".join(f"@{depth} {share:.1%}" for depth, share in report["overlap"].items())
     if overlap:
-        console.out.print(f"overlap {overlap}")
+        console.out.print(f"overlap {overlap} (@k: the first k places, as served and as drafted)")
     longer = report["longer_than"]
     if min(longer.values()) < report["requests"]:
         told = ", ".join(f"@{depth} {count:,}" for depth, count in longer.items())

@@ -28,6 +28,18 @@ def test_every_route_is_documented_with_its_body_and_its_refusals(document):
     assert len(set(operations)) == len(operations)
 
 
+def test_every_write_of_a_plan_documents_who_and_why(document):
+    writes = {
+        f"{method} {path}": [p["name"] for p in operation["parameters"] if p["in"] == "query"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if "PublishReply" in str(operation["responses"].get("200"))
+    }
+    assert writes.pop("post /v1/plans/{scene}/freeze") == ["author"]  # the reason is the message
+    assert len(writes) == 7
+    assert all(names == ["author", "message"] for names in writes.values()), writes
+
+
 def test_the_documented_schemas_are_schemas(document):
     for path in document["paths"].values():
         for operation in path.values():

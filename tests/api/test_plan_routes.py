@@ -66,14 +66,21 @@ def test_what_was_put_ranks_the_next_request(service):
         assert ranked_with(service) == version
 
 
-def test_author_and_message_are_kept(service):
-    answer = service.client.put(
-        URL, json=PLAN, headers={**AUTH, "If-Match": "*"},
-        params={"author": "李工", "message": "more completion"},
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "body"), [("PUT", PLAN), ("PATCH", {"params": {"b": 1.6}})], ids=["put", "patch"]
+)
+@pytest.mark.parametrize(
+    "said", [{"author": "李工", "message": "more completion"}, {}], ids=["said", "unsaid"]
+)
+def test_author_and_message_are_kept(service, method, body, said):
+    headers = {**AUTH, "If-Match": "*"}
+    answer = service.client.request(method, URL, json=body, headers=headers, params=said)
     assert answer.status_code == 200
-    body = service.client.get(URL).json()
-    assert (body["author"], body["message"]) == ("李工", "more completion")
+    told = service.client.get(URL).json()
+    expected = (said.get("author", ""), said.get("message", ""))
+    assert (told["author"], told["message"]) == expected
+    newest = service.client.get(f"{URL}/history").json()["history"][0]
+    assert (newest["author"], newest["message"]) == expected
 
 
 @pytest.mark.usefixtures("untouched")

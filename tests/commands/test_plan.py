@@ -229,9 +229,10 @@ def test_what_only_warns_is_called_a_warning_below_an_error():
     assert str(refused.value).splitlines()[1:] == ["  /a: is wrong", "  warning /b: is doubtful"]
 
 
-def test_history_names_the_login_or_nobody(finerank, service):
+def test_history_names_the_login_or_somebody(finerank, service):
     Command(**finerank.environment | {"USER": ""})("plan", "set", "feed", "b=1.3")
     assert live(service)["author"] == getpass.getuser()
     service.publish(PLAN)
-    newest = finerank("plan", "history", "feed", "--limit", "1").stdout
-    assert "nobody" in newest
+    newest = finerank("plan", "history", "feed", "--limit", "1").stdout.splitlines()[1]
+    assert newest.split()[3:] == ["somebody"]
+    assert " by somebody at " in finerank("plan", "get", "feed").stderr

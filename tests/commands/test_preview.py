@@ -52,10 +52,17 @@ def test_of_short_lists_only_what_can_differ_is_shown(service, finerank, tmp_pat
     assert not any(line.startswith("overlap") for line in short)
     assert not any("mean over the first k" in line for line in short)
     longer = preview_after(8)
-    assert "overlap @5 100.0%" in longer
+    assert "overlap @5 100.0% (@k: the first k places, as served and as drafted)" in longer
     assert "only requests with more than k candidates count at k: @5 1, @10 0, @50 0" in longer
     (header,) = (line for line in longer if "mean over the first k" in line)
     assert header.split()[5:] == ["@5", "draft", "Δ"]
+
+
+def test_help_says_what_k_is():
+    told = " ".join(Command(**WIDE)("plan", "preview", "--help").stdout.split())
+    assert (
+        "What is said @k is about the first k places, over the requests with more than k candidates"
+    ) in told
 
 
 def test_a_log_alone_gives_the_same_report(logging, replies, draft, log_directory, models):
