@@ -1,10 +1,13 @@
 """Alias moves are followed by all the scenes they concern, or by none."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from service.commands.taking_over import TakingOver
 from service.contract.repository import Repository
 from service.experiment.connection import Client
 from service.experiment.loader import PlanLoader
@@ -12,7 +15,12 @@ from service.experiment.moves import follow, groups, moved, refused_by_others
 from service.experiment.plan import parse_plan
 from service.experiment.snapshot import Snapshot
 from service.experiment.store import PlanStore
+from service.features.store import FeatureStore
+from service.scoring.item_caches import ItemCaches
+from service.scoring.pace import UNPACED
+from service.scoring.pool import ModelPool
 from tests.experiment.packages import PLAN, plan, publish_package
+from tests.scoring.packages import publish_tiny
 
 SIMPLE = plan(
     ("scene", "search"),
@@ -247,3 +255,64 @@ async def test_the_scenes_of_a_group_are_made_ready_at_the_same_time(
         await plans.refresh()
         await all_begun.wait()
     await plans.close()
+
+
+async def test_what_is_ready_stays_so_and_is_rehearsed_once_while_its_group_waits(
+    redis: Client, tmp_path: Path
+):
+    """It is asked for at every look: else the pool would drop a model that only it needs."""
+    models, now = Repository(tmp_path / "models"), 0.0
+    for name in ("tiny", "other"):
+        publish_tiny(models.root, name)
+        publish_tiny(models.root, name, seed=5, champion=False)
+    store = PlanStore(redis)
+    slow = {**SIMPLE, "scene": "slow", "model": "tiny@champion"}
+    await store.publish("slow", slow, expected=None)
+    both = {**slow, "scene": "both", "shadow": {"model": "other@champion"}}
+    await store.publish("both", both, expected=None)
+    rehearsed, warm = Counter[tuple[str, str]](), asyncio.Event()
+
+    async def rehearsal(scene: str, variants: Iterable[tuple[str, Snapshot]]) -> None:
+        for id_, _ in variants:
+            rehearsed[scene, id_] += 1
+            if (scene, id_) == ("slow", "tiny/2"):
+                await warm.wait()
+
+    def no_store() -> FeatureStore:
+        return FeatureStore.from_url("redis://127.0.0.1:1", 0.1)  # nothing is kept: not asked
+
+    async def rehearse(snapshot: Snapshot) -> None:
+        await take_over(snapshot)
+
+    pool = ModelPool(models, grace_s=10.0, clock=lambda: now)
+    plans = PlanLoader(
+        redis,
+        models,
+        prepare=pool.ensure,
+        state_dir=tmp_path / "state",
+        replica="host:1",
+        rehearse=rehearse,
+    )
+    take_over = TakingOver(plans.snapshot, pool, ItemCaches(0, 1.0), no_store, rehearsal, UNPACED)
+    await plans.start()
+    rehearsed.clear()
+    for name in ("tiny", "other"):
+        await plans.aliases.move(name, "champion", 2, expected=1)
+    async with asyncio.timeout(30):
+        while sum(rehearsed.values()) < 3:
+            await plans.refresh()
+    for _ in range(10):
+        now += 6
+        pool.retain(plans.models_in_use())
+        await plans.refresh()
+    assert plans.models_in_use() == {"tiny/1", "other/1"}
+    assert pool.ids == ("other/1", "other/2", "tiny/1", "tiny/2")
+    assert rehearsed == {("slow", "tiny/2"): 1, ("both", "tiny/2"): 1, ("both", "other/2"): 1}
+    warm.set()
+    async with asyncio.timeout(30):
+        while plans.models_in_use() != {"tiny/2", "other/2"}:
+            await plans.refresh()
+    assert set(rehearsed.values()) == {1}
+    await plans.close()
+    await take_over.close()
+    pool.close()
