@@ -19,6 +19,7 @@ from service.commands.demo import Seeder
 from service.commands.first_run import run_first
 from service.commands.remembering import item_listener, remember
 from service.commands.reranking import rerank_by_plan
+from service.commands.starting import started
 from service.commands.taking_over import TakingOver
 from service.commands.warming import warm_items
 from service.contract.repository import Repository
@@ -63,10 +64,15 @@ class Runtime:
     store_url: str
 
 
-def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None = None) -> Runtime:
+def build_runtime(
+    settings: Settings,
+    on_ready: Callable[[Parts], None] | None = None,
+    is_leaving: Callable[[], bool] = lambda: False,
+) -> Runtime:
     """Put the service together; the embedded store, if that is the store, is running afterwards.
 
-    `on_ready` is called each time the service has started.
+    `on_ready` is called each time the service has started. `is_leaving`: whether it is to end;
+    what comes before is left then.
 
     Raises:
         EmbeddedError: the embedded store cannot start.
@@ -146,35 +152,41 @@ def build_runtime(settings: Settings, on_ready: Callable[[Parts], None] | None =
         items.forget_all()
         hearing.set()
 
-    @contextlib.asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
+    async def start() -> None:
+        """What comes before the first request."""
         if settings.demo:
             patient = _feature_store(url, _PATIENCE_S)
-            await Seeder(parts, patient, settings.models, url).seed()
-            await patient.close()
+            try:
+                await Seeder(parts, patient, settings.models, url).seed()
+            finally:
+                await patient.close()
         await loader.start()
         if remembering.log is not None:
             remembering.log.start()
         with contextlib.suppress(StoreUnavailable):
             await features.fetch("", "", ())  # connects: the first request should not wait for it
-        changes = asyncio.create_task(follow_changes(redis, items.forget, forget_items))
         await run_first(loader, pool, items)
         if settings.warm_items:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hearing.wait(), _PATIENCE_S)
             patient = _feature_store(url, _PATIENCE_S)
             await warm_items(settings.warm_items, loader, pool, items, patient)
-        following = asyncio.create_task(loader.run())
-        watching = asyncio.create_task(watcher.run())
-        tasks = [following, watching, changes]
-        if embedded is not None:
-            tasks.append(asyncio.create_task(watch_embedded(embedded)))
-        # What is loaded by now stays: later collections need not walk it.
-        gc.collect()
-        gc.freeze()
-        if on_ready is not None:
-            on_ready(parts)
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(follow_changes(redis, items.forget, forget_items))]
         try:
+            if await started(start(), is_leaving):
+                tasks += [asyncio.create_task(loader.run()), asyncio.create_task(watcher.run())]
+                if embedded is not None:
+                    tasks.append(asyncio.create_task(watch_embedded(embedded)))
+                # What is loaded by now stays: later collections need not walk it.
+                gc.collect()
+                gc.freeze()
+                if on_ready is not None:
+                    on_ready(parts)
+            else:
+                log.info("left_while_starting")
             yield
         finally:
             for task in tasks:

