@@ -13,6 +13,7 @@ from service.api.json_body import parse, require_sane_numbers
 from service.api.messages import Candidates, Form, Item, RankRequest, User
 from service.errors import Fault, InvalidRequest
 from service.experiment.findings import pointer
+from service.experiment.shape import WANTED, shape_fault
 
 MOST_FEATURES = 1_000
 _MOST_FAULTS = 10
@@ -177,7 +178,6 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 def _fault(model: type[BaseModel], document: Any, error: Mapping[str, Any]) -> Fault:
     place = _steps(document, error["loc"], missing=error["type"] == "missing")
-    value = error["input"]
     if error["type"] == "extra_forbidden":
         known = tuple(model.model_fields) if len(place) == 1 else _KEYS.get(str(place[0]), ())
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
@@ -185,11 +185,9 @@ def _fault(model: type[BaseModel], document: Any, error: Mapping[str, Any]) -> F
         detail = f"unknown key {str(place[-1])[:40]!r} ({hint})"
     elif error["type"] == "missing":
         detail = f"{place[-1]!r} is missing"
-    elif error["type"].endswith(("_type", "_instance")):
-        wanted = _WANTED.get(error["type"], error["msg"])
-        detail = f"must be {wanted}, not {_json_type(value)}"
     else:
-        detail = f"{error['msg'].replace('Input should', 'must')}, not {repr(value)[:40]}"
+        shown = _json_type if error["type"] in WANTED else _shown
+        detail = shape_fault(error, shown)
     return Fault(detail, pointer(*place))
 
 
@@ -202,7 +200,12 @@ def _merged(faults: Iterable[Fault]) -> list[Fault]:
         first, _, same = before.detail.rpartition(", not ")
         if before is not fault and got == same and before.detail.startswith(_MUST_BE):
             found[fault.pointer] = Fault(f"{first} or {wanted}, not {got}", fault.pointer)
-    return list(found.values())
+    # Where an object may stand, and does, what is wrong in it says more.
+    return [f for f in found.values() if not any(_is_within(p, f.pointer) for p in found)]
+
+
+def _is_within(place: str | None, other: str | None) -> bool:
+    return place is not None and place.startswith(f"{other}/")
 
 
 def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[int | str, ...]:
@@ -223,16 +226,6 @@ def _steps(document: Any, loc: Sequence[int | str], *, missing: bool) -> tuple[i
 
 _MUST_BE = "must be "
 
-_WANTED = {
-    "string_type": "a string",
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-}
-
 _JSON_TYPES: dict[type, str] = {
     str: "a string",
     int: "an integer",
@@ -242,6 +235,10 @@ _JSON_TYPES: dict[type, str] = {
     dict: "an object",
     type(None): "null",
 }
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40]
 
 
 def _json_type(value: Any) -> str:

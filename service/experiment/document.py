@@ -81,6 +81,8 @@ class Term(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _bare_weight(cls, given: Any) -> Any:
+        if given is None or isinstance(given, str | list):
+            raise ValueError("must be a number, or an object with its weight")
         return {"weight": given} if isinstance(given, int | float) else given
 
 

@@ -20,6 +20,7 @@ from service.experiment.document import FormulaSpec, Label, LetKey
 from service.experiment.errors import PlanInvalid
 from service.experiment.findings import Finding, did_you_mean, pointer
 from service.experiment.forms import write_out
+from service.experiment.shape import shape_findings
 from service.experiment.walk import let_name
 from service.fusion import FormulaError
 from service.fusion.scope import read_scope
@@ -67,11 +68,7 @@ def check_library(name: str, document: Any) -> None:
     try:
         library = Library.model_validate_json(json.dumps(document))
     except ValidationError as err:
-        details = err.errors(include_url=False)
-        raise PlanInvalid(
-            [Finding("error", pointer(*d["loc"]), d["msg"].removeprefix("Value error, "))
-             for d in details]
-        ) from err  # fmt: skip
+        raise PlanInvalid(shape_findings(err, Library)) from err
     if library.library != name:
         message = f"the library says {library.library!r}, the path {name!r}"
         raise PlanInvalid([Finding("error", pointer(KEY), message)])

@@ -73,8 +73,12 @@ def test_null_is_absent():
         ({"candidates": {"ids": ["a", 5239]}}, "/candidates/ids/1", "must be a string"),
         ({"items": [{"id": "a"}, {"id": 5}]}, "/items/1/id", "must be a string, not an integer"),
         ({"items": [{"features": {}}]}, "/items/0/id", "'id' is missing"),
-        ({"items": [{"id": ""}]}, "/items/0/id", "at least 1 character"),
-        ({"items": [{"id": "x" * 257}]}, "/items/0/id", "at most 256 characters"),
+        ({"items": [{"id": ""}]}, "/items/0/id", "must not be empty"),
+        (
+            {"items": [{"id": "x" * 257}]},
+            "/items/0/id",
+            "must have at most 256 characters, not 257",
+        ),
         ({"items": ["a"]}, "/items/0", "must be an object, not a string"),
         ({"items": {}}, "/items", "must be a list, not an object"),
         ({"candidates": []}, "/candidates", "must be an object, not a list"),
@@ -92,7 +96,21 @@ def test_null_is_absent():
         ({"items": [], "heads": "no"}, "/heads", "must be true or false, not a string"),
         ({"items": [], "scene": 3}, "/scene", "must be a string"),
         ({"items": [], "context": []}, "/context", "must be an object, not a list"),
-        ({"items": [], "request_id": "r" * 129}, "/request_id", "at most 128 characters"),
+        (
+            {"items": [], "request_id": "r" * 129},
+            "/request_id",
+            "must have at most 128 characters, not 129",
+        ),
+        (
+            {"items": [], "explain": {"compare": ["a"]}},
+            "/explain/compare",
+            "must have at least 2 entries, not 1",
+        ),
+        (
+            {"items": [], "bucket": {"fusion": -1}},
+            "/bucket/fusion",
+            "must be greater than or equal to 0, not -1",
+        ),
         (
             {"candidates": {"ids": ["a"], "features": {"x": 1.0}}},
             "/candidates/features/x",

@@ -125,7 +125,7 @@ def test_a_function_in_two_libraries_is_refused_unless_one_is_the_formulas_own()
     ("change", "pointer", "words"),
     [
         ({"library": "other"}, "/library", "the library says 'other', the path 'shared'"),
-        ({"lets": {}}, "/lets", "Extra inputs"),
+        ({"lets": {}}, "/lets", "unknown key 'lets'; did you mean 'let'?"),
         ({"let": {"f(x)": "log1p("}}, "/let/f(x)", "this bracket is never closed"),
         ({"let": {"f(x)": "g(x)", "g(x)": "f(x)"}}, "/let/", "a let may not use itself"),
         ({"formulas": {"b": {"score": "ctr +"}}}, "/formulas/b/score", "expected a number"),

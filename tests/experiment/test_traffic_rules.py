@@ -50,7 +50,7 @@ def test_a_ramp_within_its_buckets_is_fine():
         (steps((ONE, 5), (TWO, 2)), "1/percent", "a ramp only grows: 2 % after 5 % would move"),
         (steps(("2026-11-01", 1)), "0/at", "the time needs its zone"),
         (steps(("soon", 1)), "0/at", "write date, time and zone like 2026-11-22T08:00:00Z"),
-        (steps((ONE, 101)), "0/percent", "input should be less than or equal to 100"),
+        (steps((ONE, 101)), "0/percent", "must be less than or equal to 100"),
     ],
 )
 def test_what_no_ramp_may_be(given: list[dict[str, Any]], place: str, message: str):
@@ -117,8 +117,8 @@ def test_a_holdout_has_ranges_and_a_salt_of_its_own():
 @pytest.mark.parametrize(
     ("perturb", "place", "message"),
     [
-        ({"b": 2}, "/b", "input should be less than or equal to 1"),
-        ({"b": 0}, "/b", "input should be greater than 0"),
+        ({"b": 2}, "/b", "must be less than or equal to 1"),
+        ({"b": 0}, "/b", "must be greater than 0"),
         ({"c": 1}, None, None),  # 0.5 · e = 1.36 is within 2
         ({"b": 0.99, "a": 0.1}, None, None),
     ],
