@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from service.api.deadline import LARGEST_MS
 from service.api.messages import RankRequest
 from service.errors import Fault, InvalidRequest
 from service.experiment.arithmetic import bucket_arithmetic
@@ -11,6 +12,14 @@ from service.experiment.findings import pointer
 from service.experiment.snapshot import Snapshot
 from service.fusion.compare import Comparison
 from service.scoring.ranking import Control, Explained, RankInput, RankOutput, Reranked, Treatment
+from service.scoring.scorer import DEADLINE, MODEL_FAILED, MODEL_MISSING
+
+_UNSCORED = {
+    DEADLINE: "there was no time left for it (deadline); X-Request-Timeout-Ms gives more, up to"
+    f" {LARGEST_MS}",
+    MODEL_FAILED: "the run of the model failed (model_failed)",
+    MODEL_MISSING: "the model is not loaded (model_missing)",
+}
 
 
 def compared_rows(request: RankRequest, ids: Sequence[str]) -> tuple[int, int] | None:
@@ -101,6 +110,15 @@ def request_explanation(
     if explained.comparison is not None:
         found["compare"] = _comparison(explained.comparison, ids, output)
     return found
+
+
+def no_explanation(output: RankOutput) -> dict[str, Any]:
+    """What stands in its place where no candidate was scored."""
+    if not len(output.scores):
+        why = "there are no candidates"
+    else:
+        why = "; ".join(words for reason, words in _UNSCORED.items() if reason in output.degraded)
+    return {"note": f"nothing was scored, so there is nothing to explain: {why}"}
 
 
 def _changes(control: Control, treatment: Treatment) -> dict[str, Any]:

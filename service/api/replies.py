@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from service.api.decoding import RankBody
-from service.api.explanations import item_explanations, request_explanation
+from service.api.explanations import item_explanations, no_explanation, request_explanation
 from service.api.messages import Form
 from service.experiment.snapshot import Snapshot
 from service.scoring.ranking import RankInput, RankOutput
@@ -47,6 +47,8 @@ def rank_reply(
         reply["explain_request"] = request_explanation(
             request, body.ids, snapshot, output, output.explained
         )
+    elif request.explain:
+        reply["explain_request"] = no_explanation(output)
     # The array is made in input order, which is the order of the strings in memory. Picked from the
     # list in ranked order, each would be waited for: 82 µs for 500 ids, and 54 with the array.
     ids = np.array(body.ids, object).take(output.order).tolist()

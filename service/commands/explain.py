@@ -71,9 +71,8 @@ def _rank(url: str, document: Answer) -> Answer:
     except ValueError as error:  # a number that JSON does not have
         raise Refused(f"the request cannot be sent: {error}") from error
     found = accepted(answer)
-    if "explain_request" not in found:
-        reasons = ", ".join(found["degraded"]) or "it has no candidates"
-        raise Refused(f"nothing was scored, so there is nothing to explain: {reasons}")
+    if "formula" not in found["explain_request"]:
+        raise Refused(found["explain_request"]["note"])
     return found
 
 

@@ -4,7 +4,10 @@ from copy import deepcopy
 
 import pytest
 
+from service.api.explanations import no_explanation
+from service.scoring.answers import in_input_order
 from tests.api.running import PLAN
+from tests.scoring.conftest import asked, compiled
 
 IDS = [f"i{n}" for n in range(14, 34)]
 LENGTHS = [float(5 * n) for n in range(1, 21)]
@@ -123,3 +126,36 @@ def test_rules_after_fusion_move_items_and_say_so(service):
     assert sorted(told["scores"]) == sorted(by_score["scores"])
     assert told["explain"][0]["position"] == len(IDS)
     assert told["explain"][0]["rerank"] == [f"caps, fresh or pins: place {len(IDS)} -> 1"]
+
+
+@pytest.mark.parametrize("form", ["candidates", "items"])
+def test_where_nothing_was_scored_the_reply_says_why_nothing_is_explained(service, form):
+    body = {"candidates": {"ids": IDS}} if form == "candidates" else {"items": [{"id": "i1"}]}
+    late = service.rank({**body, "explain": True}, **{"X-Request-Timeout-Ms": "1"}).json()
+    assert late["degraded"] == ["deadline"]
+    assert late["explain_request"] == {
+        "note": "nothing was scored, so there is nothing to explain: there was no time left for it"
+        " (deadline); X-Request-Timeout-Ms gives more, up to 5000"
+    }
+    assert "explain" not in (late if form == "candidates" else late["items"][0])
+    unasked = service.rank(body, **{"X-Request-Timeout-Ms": "1"}).json()
+    assert "explain_request" not in unasked
+    none = service.rank({form: [] if form == "items" else {"ids": []}, "explain": True}).json()
+    assert none["explain_request"] == {
+        "note": "nothing was scored, so there is nothing to explain: there are no candidates"
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("model_failed", "the run of the model failed (model_failed)"),
+        ("model_missing", "the model is not loaded (model_missing)"),
+    ],
+)
+def test_a_model_that_gave_no_scores_is_why_nothing_is_explained(models, reason, why):
+    request, snapshot = asked(3), compiled(models)
+    treatment = snapshot.assign("u7", "r-1", {})
+    output = in_input_order(request, snapshot, treatment, {}, {"feature_store": 3, reason: 3})
+    told = f"nothing was scored, so there is nothing to explain: {why}"
+    assert no_explanation(output) == {"note": told}

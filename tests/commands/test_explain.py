@@ -67,7 +67,7 @@ def test_columns_can_be_explained_too_and_the_reply_printed(finerank, tmp_path):
 def test_what_cannot_be_explained_is_a_sentence(finerank, file, tmp_path):
     done = finerank("explain", file(items=[]), status=1)
     assert done.stderr == (
-        "error: nothing was scored, so there is nothing to explain: it has no candidates\n"
+        "error: nothing was scored, so there is nothing to explain: there are no candidates\n"
     )
     done = finerank("explain", file(), "--compare", "i14", "i99", status=1)
     assert "/explain/compare/1: 'i99' is no candidate of this request" in done.stderr
