@@ -116,8 +116,8 @@ class RankReplyHead(BaseModel):
         description="with explain: formula, params, scalars, missing names, unknown ones (sent, and"
         " read by nothing), calibration of heads, bucket arithmetic; control: what the experiments"
         " changed, each key [in no experiment, here]; compare: the lead of one candidate over"
-        " another by terms, and flips: the smallest change of each param, alone, that ends it; where"
-        " nothing was scored, a note alone, which says why",
+        " another by terms, and flips: the smallest change of each param, alone, that ends it;"
+        " where nothing was scored, a note alone, which says why",
     )
 
 
