@@ -134,7 +134,9 @@ class CostModel:
         if is_trial:
             last = pauses.get(bits)
             pause_s = min(2 * last.seconds, _LONGEST_PAUSE_S) if last else _FIRST_PAUSE_S
-            self._pauses[model] = pauses | {bits: _Pause(rows, pause_s, now + pause_s)}
+            pauses = pauses | {bits: _Pause(rows, pause_s, now + pause_s)}
+        if pauses:  # whatever `observe` made of it: this one did not run to its end
+            self._pauses[model] = pauses
 
     def work(self, model: str, rows: int) -> Cost:
         """What a worker thread is busy with for one request."""

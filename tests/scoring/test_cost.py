@@ -181,6 +181,9 @@ def test_pause_ends_with_a_run_of_as_many_rows() -> None:
         stop_trial(costs, 400)
     costs.observe("m/1", 300, {"infer": 3.0})
     assert left_s(clock, costs, 500) == 4.0, "of the same class, and smaller: `fewer` got it"
+    costs.observe_stopped("m/1", 400, 60.0)
+    assert costs.work("m/1", 400).mean > 1.0
+    assert left_s(clock, costs, 500) == 4.0, "it did not run to its end"
     costs.observe("m/1", 400, {"infer": 60.0})
     assert left_s(clock, costs, 500) == 0.0
     stop_trial(costs, 500)
