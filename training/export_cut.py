@@ -27,6 +27,7 @@ from service.scoring.session import Session
 from training.grouped import as_groups
 from training.matrices import as_matrices
 from training.parity import largest_difference
+from training.picking import picking
 from training.rankers.cut import CutHeads, NotCut, cut
 from training.rankers.heads import Heads
 from training.to_onnx import to_onnx
@@ -43,8 +44,10 @@ class Cut:
     files: Mapping[str, bytes]
     parity: Parity | None
     says: str  # 'user/item/rank', or why there are no files
+    pairs: bytes = b""
+    """rank.onnx, still of the parts of its rows: what is rounded and calibrated."""
     grouped: bytes = b""
-    """rank.onnx with the groups of a bank together, to be rounded; itself, where heads differ."""
+    """The same with the groups of a bank together; `pairs` where heads differ."""
 
 
 def export_cut(
@@ -60,7 +63,7 @@ def export_cut(
         parts = cut(heads, schema)
     except NotCut as reason:
         return Cut({}, None, str(reason))
-    files, grouped = _export(parts, schema)
+    files, pairs, grouped = _export(parts, schema)
     user, item, rank = (Session(files[name], label=name) for name in CUT_FILES)
     graphs = CutGraphs(user, item, rank, schema, heads.heads)
     parity = _measure(graphs, whole, schema, inputs)
@@ -68,30 +71,33 @@ def export_cut(
     if not worst <= TOLERANCE:
         return Cut({}, parity, f"not cut: heads would differ by {worst:.2g} from model.onnx")
     try:
-        pairs = Session(grouped, label="rank.onnx with its groups together")
-        together = CutGraphs(user, item, pairs, schema, heads.heads)
+        grouped_rank = Session(grouped, label="rank.onnx with its groups together")
+        together = CutGraphs(user, item, grouped_rank, schema, heads.heads)
         apart = max(_measure(together, graphs, schema, inputs).max_abs_difference.values())
     except (PackageError, RunFailed):
         apart = np.inf
     if not apart <= TOLERANCE:
-        grouped = files[RANK_FILE]
-    return Cut(files, parity, CUT, grouped)
+        grouped = pairs
+    return Cut(files, parity, CUT, pairs, grouped)
 
 
-def _export(parts: CutHeads, schema: FeatureSchema) -> tuple[dict[str, bytes], bytes]:
+def _export(parts: CutHeads, schema: FeatureSchema) -> tuple[dict[str, bytes], bytes, bytes]:
+    """The files, and rank.onnx before it picks, alone and grouped."""
     part = ("float32", parts.width)
     encoded = {name: (dtype, width) for name, (_, dtype, width) in schema.inputs.items()}
     user = {name: encoded[name] for name in parts.user.inputs}
     item = {name: encoded[name] for name in parts.item.inputs}
     rank = {USER_PART: part, ITEM_PART: part} | {n: encoded[n] for n in parts.rank.inputs}
-    pairs = to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART])
+    banks = to_onnx(parts.rank, rank, list(parts.rank.heads), one_row=[USER_PART])
+    pairs = as_matrices(banks, one_row=[USER_PART])
     models = {
         USER_FILE: to_onnx(parts.user, user, [USER_PART]),
         ITEM_FILE: to_onnx(parts.item, item, [ITEM_PART]),
-        RANK_FILE: as_matrices(pairs, one_row=[USER_PART]),
+        RANK_FILE: picking(pairs),
     }
     files = {name: model.SerializeToString() for name, model in models.items()}
-    return files, as_groups(pairs, one_row=[USER_PART]).SerializeToString()
+    grouped = as_groups(banks, one_row=[USER_PART])
+    return files, pairs.SerializeToString(), grouped.SerializeToString()
 
 
 def _measure(

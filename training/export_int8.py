@@ -30,6 +30,7 @@ from service.scoring.session import Heads, Session
 from training.byte_parts import for_many_users, in_bytes
 from training.export import Graph
 from training.int8_cost import Limits, Measured, overlap, refused_unmeasured
+from training.picking import picking
 from training.quantize import NothingToRound, quantize
 
 NAME = "int8"
@@ -91,7 +92,7 @@ def export_int8(
     heads = tuple(heads)
     cut = graph.cut.says == CUT
     exact = _open(graph, schema, heads, {})
-    content = graph.cut.files[RANK_FILE] if cut else graph.content
+    content = graph.cut.pairs if cut else graph.content
     fed = list(_fed(exact, schema, rows.inputs))
     calibration = fed[: -(-_CALIBRATION_ROWS // _BATCH)]
 
@@ -119,8 +120,9 @@ def export_int8(
             made = _in_bytes(graph, exact, whole, schema, heads, rows.inputs)
             if made is not None and not (int8 := judge(*made)).variant.refused:
                 return int8
-        alone = whole.SerializeToString()
-        int8 = judge({replaces: alone}, _run(Session(alone, label=replaces), fed))
+        after = _run(Session(whole.SerializeToString(), label=replaces), fed)
+        served = picking(whole) if cut else whole
+        int8 = judge({replaces: served.SerializeToString()}, after)
         if not int8.variant.refused:
             return int8
         refused = replace(int8, contents={})
@@ -150,7 +152,10 @@ def _in_bytes(
     if made is None:
         return None
     item, taking = made
-    contents = {ITEM_FILE: item.SerializeToString(), RANK_FILE: taking.SerializeToString()}
+    contents = {
+        ITEM_FILE: item.SerializeToString(),
+        RANK_FILE: picking(taking).SerializeToString(),
+    }
     rounded = _open(graph, schema, heads, contents)
     assert isinstance(rounded, CutGraphs), "what is cut stays cut"
     each = Session(for_many_users(taking).SerializeToString(), label=RANK_FILE)

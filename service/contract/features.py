@@ -279,10 +279,20 @@ class FeatureSchema(_Strict):
         return {side: tuple(f for f in values if f.side == side) for side in SIDES}
 
     def ids_width(self, side: Side) -> int:
-        return sum(f.ids for f in self.id_features(side))
+        return self._widths[side][0]
 
     def values_width(self, side: Side) -> int:
-        return sum(f.width for f in self.value_features(side))
+        return self._widths[side][1]
+
+    @cached_property
+    def _widths(self) -> dict[Side, tuple[int, int]]:
+        return {
+            side: (
+                sum(f.ids for f in self.id_features(side)),
+                sum(f.width for f in self.value_features(side)),
+            )
+            for side in SIDES
+        }
 
     @cached_property
     def inputs(self) -> dict[str, tuple[Side, str, int]]:

@@ -2,11 +2,15 @@
 
 Of a cut model, `user.onnx` runs once a request, `item.onnx` once for each item as long as the cache
 keeps its result, `rank.onnx` for every pair. A *part* is what one side adds to the first layers.
+
+`rank.onnx` picks the items' parts out of a table by itself: nothing copies them before. One that was
+exported earlier takes the parts of its rows.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.errors import PackageError
@@ -19,6 +23,7 @@ CUT_FILES = (USER_FILE, ITEM_FILE, RANK_FILE)
 CUT = "user/item/rank"  # what a manifest says of a model that is cut
 
 USER_PART, ITEM_PART = "user_part", "item_part"
+ITEM_PARTS, ITEM_ROWS = "item_parts", "item_rows"  # a table (any, P), and for each pair its row
 USER_SIDES: tuple[Side, ...] = ("user", "context")
 ITEM_SIDES: tuple[Side, ...] = ("item",)
 RANK_SIDES: tuple[Side, ...] = ("cross",)
@@ -71,8 +76,15 @@ class CutGraphs:
                 f"parts have different widths: {user.label} {user_width}"
                 f" and {item.label} {self.part_width}"
             )
-        expected = parts | _inputs(schema, RANK_SIDES)
-        rank.check_inputs(expected, one_row=USER_PART, parts=parts)
+        self._picks = ITEM_PART not in rank.inputs
+        if self._picks:
+            parts[ITEM_PARTS] = parts.pop(ITEM_PART)
+        rank.check_inputs(
+            parts | _inputs(schema, RANK_SIDES),
+            one_row=USER_PART,
+            row_numbers=[ITEM_ROWS] if self._picks else [],
+            parts=parts,
+        )
         rank.check_heads(heads)
         self._user, self._item, self._rank = user, item, rank
 
@@ -86,11 +98,25 @@ class CutGraphs:
         return self._item.run(_of(self._item, blocks), stop)[ITEM_PART]
 
     def heads(
-        self, user: Part, item: Part, blocks: Mapping[str, Array], stop: Stop | None = None
+        self,
+        user: Part,
+        items: Part,
+        rows: NDArray[np.int64],
+        blocks: Mapping[str, Array],
+        stop: Stop | None = None,
     ) -> Heads:
-        """Heads of N pairs of one user: parts (1, P) and (N, P), cross blocks of N rows."""
-        given = {USER_PART: user, ITEM_PART: item}
-        return self._rank.run({**_of(self._rank, blocks), **given}, stop)
+        """Heads of N pairs of one user.
+
+        Args:
+            user: the user's part, (1, P).
+            items: a table of items' parts, (any, P); it may change where no row is read.
+            rows: (N,) of the table.
+            blocks: of the pairs, N rows each; others are left aside.
+        """
+        given = {**_of(self._rank, blocks), USER_PART: user}
+        if not self._picks:
+            return self._rank.run({**given, ITEM_PART: items.take(rows, axis=0)}, stop)
+        return self._rank.run({**given, ITEM_ROWS: rows}, stop, tables={ITEM_PARTS: items})
 
     def run(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Heads:
         """Heads of one user and N items, nothing kept: user and context blocks have one row.
@@ -98,8 +124,8 @@ class CutGraphs:
         Raises:
             RunFailed, RunStopped: see Session.run.
         """
-        user, item = self.user_part(blocks, stop), self.item_part(blocks, stop)
-        return self.heads(user, item, blocks, stop)
+        user, items = self.user_part(blocks, stop), self.item_part(blocks, stop)
+        return self.heads(user, items, np.arange(len(items)), blocks, stop)
 
 
 Graphs = WholeGraph | CutGraphs

@@ -18,7 +18,7 @@ from service.contract.encode import Array, Column
 from service.contract.features import FeatureSchema, Lookup
 from service.scoring.contents import CONTENTS, Repeats
 from service.scoring.graphs import Part
-from service.scoring.item_index import ABSENT
+from service.scoring.item_index import ABSENT, Slots
 from service.scoring.item_slots import ItemSlots, Lease
 
 _TTL_SPREAD = 0.2  # items kept together do not all expire together
@@ -117,31 +117,31 @@ class ItemCache:
         """Find items by `contents.contents`, of which only parts are kept."""
         return self._slots.look_up(CONTENTS, keys)
 
-    def parts(self, lease: Lease, fresh: Part | None, rows: int) -> Part:
-        """(rows, P): what was kept, `fresh` (M, P) for the M missing; the last row is repeated.
+    def parts(self, lease: Lease, fresh: Part | None) -> tuple[Part, Slots]:
+        """A table (any, P) of parts, and the row of each candidate in it, (N,).
 
-        Where all are missing, `fresh` as it is.
+        `fresh` (M, P) are those of the M missing. The rows stay what they are until `check`.
+        """
+        if fresh is None:
+            return self._parts, lease.slots
+        if len(fresh) < len(lease.slots):
+            some = self._parts.take(lease.slots, axis=0, mode="clip")
+            some[lease.missing] = fresh
+            fresh = some
+        return fresh, np.arange(len(fresh))
+
+    def check(self, lease: Lease) -> None:
+        """After reading what `look_up` found: it was there until now.
 
         Raises:
             RunFailed: a slot was given away in between: the request took longer than any may.
         """
-        slots = lease.slots
-        if fresh is not None and len(fresh) == len(slots):
-            return fresh
-        if rows > len(slots):
-            slots = np.concatenate([slots, np.repeat(slots[-1:], rows - len(slots))])
-        out = np.empty((rows, self._parts.shape[1]), self._parts.dtype)
-        np.take(self._parts, slots, axis=0, out=out, mode="clip")
-        if fresh is not None:
-            out[lease.missing] = fresh
-            out[len(lease.slots) :] = out[len(lease.slots) - 1]
         self._slots.check(lease)
-        return out
 
     def attributes(
         self, lease: Lease, fresh: Mapping[str, NDArray[np.float64]]
     ) -> dict[str, NDArray[np.float64]]:
-        """Attribute -> (N,), `fresh` for the missing ones; see `parts`."""
+        """Attribute -> (N,), `fresh` for the missing ones; raises what `check` raises."""
         if not self.attribute_names:
             return {}
         columns = {}
@@ -154,7 +154,7 @@ class ItemCache:
         return columns
 
     def raw(self, lease: Lease, fresh: Mapping[str, Column]) -> dict[str, Column]:
-        """Raw name -> N values, `fresh` for the missing ones; see `parts`."""
+        """Raw name -> N values, `fresh` for the missing ones; raises what `check` raises."""
         if not self.raw_names:
             return {}
         nothing = (None,) * len(self.raw_names)
@@ -168,7 +168,7 @@ class ItemCache:
         return columns
 
     def categories(self, lease: Lease, fresh: NDArray[np.int32]) -> dict[str, NDArray[np.int32]]:
-        """Category -> (N,) encoded ids, `fresh` (M, C) for the missing ones; see `parts`."""
+        """Category -> (N,) encoded ids, `fresh` (M, C) for the missing ones; see `check`."""
         ids = self._categories.take(lease.slots, axis=0, mode="clip")
         ids[lease.missing] = fresh
         self._slots.check(lease)
@@ -184,7 +184,7 @@ class ItemCache:
             self._listener(records)
 
     def versions(self, lease: Lease, fresh: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(N,) versions of the records behind the items, `fresh` of the missing ones; see `parts`.
+        """(N,) versions of the records behind the items, `fresh` of the missing ones; see `check`.
 
         Only where there is a listener.
         """

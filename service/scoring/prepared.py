@@ -28,7 +28,7 @@ from service.scoring.kept import ByContent, Kept
 from service.scoring.package import LoadedModel
 from service.scoring.pieces import Crew, in_pieces, rows_of
 from service.scoring.ranking import RankInput
-from service.scoring.session import Heads, Stop, filled_up
+from service.scoring.session import Heads, Stop
 
 _PAIR_SIDES = (*USER_SIDES, *RANK_SIDES)
 _NO_ITEMS = Encoded({}, {}, RawValues(Inline(None, ()), {}, {}, {}))
@@ -135,11 +135,12 @@ def infer(
         )
         fresh = parts[ITEM_PART]
         kept.cache.tell(prepared.records)
-    part = kept.cache.parts(lease, fresh, filled_up(rows))
+    table, at = kept.cache.parts(lease, fresh)
     user = graphs.user_part(blocks, stop)
     heads, helped_s = in_pieces(
-        rows, lambda some: graphs.heads(user, part[some], rows_of(blocks, some), stop), crew
+        rows, lambda some: graphs.heads(user, table, at[some], rows_of(blocks, some), stop), crew
     )
+    kept.cache.check(lease)
     if fresh is not None:
         _learn(kept, model.schema, prepared, fresh)
     return _own(heads, rows), fresh_s + helped_s

@@ -31,6 +31,7 @@ _TYPES = {
 }
 _PART_DTYPES = {name: dtype for dtype, name in _TYPES.items() if dtype != "int32"}
 _ROWS_STEP = 8
+_NO_TABLES: Mapping[str, Array] = {}
 
 
 class Stop:
@@ -86,13 +87,22 @@ class Session:
         expected: Mapping[str, tuple[str, int]],
         *,
         one_row: str = "",
+        row_numbers: Collection[str] = (),
         parts: Collection[str] = (),
     ) -> None:
         """Raise PackageError unless the inputs are `expected`: name -> (dtype, width).
 
-        Each takes any number of rows, but `one_row` exactly one. Other graphs give `parts`.
+        Each takes any number of rows, but `one_row` exactly one. Beside them the graph takes
+        `row_numbers`, (rows,) int64. Other graphs give `parts`.
         """
-        _same_names(f"{self.label}: input", self.inputs, expected)
+        _same_names(f"{self.label}: input", self.inputs, [*expected, *row_numbers])
+        for name in row_numbers:
+            found = self.inputs[name]
+            if found.type != "tensor(int64)" or len(found.shape) != 1:
+                raise PackageError(
+                    f"{self.label}: input {name!r} is {found.type} {list(found.shape)},"
+                    " not tensor(int64) (rows,)"
+                )
         for name, (dtype, width) in expected.items():
             found = self.inputs[name]
             shape = list(found.shape)
@@ -138,13 +148,20 @@ class Session:
         return dtype, shape[1]
 
     def run(
-        self, inputs: Mapping[str, Array], stop: Stop | None = None, *, fills_up: bool = True
+        self,
+        inputs: Mapping[str, Array],
+        stop: Stop | None = None,
+        *,
+        fills_up: bool = True,
+        tables: Mapping[str, Array] = _NO_TABLES,
     ) -> Heads:
         """Run rows.
 
         Args:
-            inputs: input name -> (rows, width), C-ordered; a block of one row is for all rows.
+            inputs: input name -> (rows, width) or (rows,), C-ordered; a block of one row is for all
+                rows.
             stop: ends this run early when set.
+            tables: inputs whose rows are not those of the run; they are not copied.
             fills_up: see `filled_up`; a row of a run that is not has the same bits only in runs
                 of as many rows.
 
@@ -166,6 +183,7 @@ class Session:
             name: block if name in self._fixed else _repeat_last(block, wide)
             for name, block in inputs.items()
         }
+        fed |= tables
         if stop is not None and stop.is_set:
             raise RunStopped
         try:

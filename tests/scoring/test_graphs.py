@@ -25,17 +25,21 @@ def session(label: str, text: str) -> Session:
     return Session(model.SerializeToString(), label=label)
 
 
-def graphs(given: str, taken: str) -> CutGraphs:
-    """All sides add their one number to each of four columns; `given`, `taken`: of item parts."""
+def graphs(given: str, taken: str, items: str = "") -> CutGraphs:
+    """All sides add their one number to each of four columns; `given`, `taken`: of item parts.
+
+    `items`: how rank.onnx is given the items; as the parts of its rows unless it says otherwise.
+    """
     to = onnx.TensorProto.DataType.Value(given.upper())
     user = f"""user (float[rows,1] user_values) => (float[rows,{PART}] user_part)
         <int64[2] shape = {{1, {PART}}}> {{ user_part = Expand(user_values, shape) }}"""
     item = f"""item (int32[rows,1] item_ids, float[rows,1] item_values)
         => ({given}[rows,{PART}] item_part) <int64[2] shape = {{1, {PART}}}>
         {{ wide = Expand(item_values, shape) item_part = Cast <to = {to}> (wide) }}"""
-    rank = f"""rank (float[1,{PART}] user_part, {taken}[rows,{PART}] item_part)
+    picks = "item_part = Gather(item_parts, item_rows)" if items else ""
+    rank = f"""rank (float[1,{PART}] user_part, {items or f"{taken}[rows,{PART}] item_part"})
         => (float[rows] ctr) <int64[1] axes = {{1}}>
-        {{ item = Cast <to = 1> (item_part) x = Add(item, user_part)
+        {{ {picks} item = Cast <to = 1> (item_part) x = Add(item, user_part)
            ctr = ReduceSum <keepdims = 0> (x, axes) }}"""
     texts = {"user.onnx": user, "item.onnx": item, "rank.onnx": rank}
     sessions = (session(label, text) for label, text in texts.items())
@@ -83,3 +87,44 @@ def test_a_part_of_numbers_that_no_cache_keeps_is_refused() -> None:
         "item.onnx: output 'item_part' is tensor(double) ['rows', 4], not one of tensor(float),"
         " tensor(int8), tensor(uint8), tensor(int16), tensor(uint16) (rows, a fixed width)"
     )
+
+
+PICKS = f"float[kept,{PART}] item_parts, int64[rows] item_rows"
+
+
+@pytest.mark.parametrize("items", ["", PICKS], ids=["given", "picked"])
+def test_heads_are_of_the_rows_of_the_table_that_are_asked(items: str) -> None:
+    cut = graphs("float", "float", items)
+    table = cut.item_part(blocks(1, 2, 3, 4))
+    user = cut.user_part(blocks())
+    heads = cut.heads(user, table, np.array([3, 0, 3]), {})
+    np.testing.assert_array_equal(heads["ctr"], [PART * 4.5, PART * 1.5, PART * 4.5])
+    np.testing.assert_array_equal(cut.run(blocks(1, 2))["ctr"], [PART * 1.5, PART * 2.5])
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (
+            f"float[kept,{PART}] item_parts, int32[rows] item_rows",
+            "rank.onnx: input 'item_rows' is tensor(int32) ['rows'], not tensor(int64) (rows,)",
+        ),
+        (
+            f"float[kept,{PART}] item_parts, int64[rows,1] item_rows",
+            "rank.onnx: input 'item_rows' is tensor(int64) ['rows', 1], not tensor(int64) (rows,)",
+        ),
+        (
+            f"uint8[kept,{PART}] item_parts, int64[rows] item_rows",
+            "rank.onnx: input 'item_parts' is tensor(uint8) ['kept', 4],"
+            " the graph before it gives tensor(float) (rows, 4)",
+        ),
+        (
+            f"float[rows,{PART}] item_parts, int64[rows] item_rows, float[rows,1] more",
+            "rank.onnx: input 'more' of the graph is not in the manifest",
+        ),
+    ],
+)
+def test_a_rank_graph_that_cannot_pick_the_parts_is_refused(items: str, said: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        graphs("float", "float", items)
+    assert str(caught.value) == said

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.contract.features import Attribute, FeatureSchema, Numeric
 from service.scoring.errors import RunFailed
 from service.scoring.item_cache import ItemCache, Items
+from service.scoring.item_slots import Lease
 from tests.clock import Clock
 from tests.scoring.graphs import SCHEMA
 
@@ -43,6 +44,16 @@ def keep(cache: ItemCache, ids: list[str], version: int = 0, scene: str = "feed"
     cache.keep(lease, items(missing, version), range(len(missing)))
 
 
+def read(
+    cache: ItemCache, lease: Lease, fresh: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """The parts as a run reads them."""
+    table, rows = cache.parts(lease, fresh)
+    found = table[rows]
+    cache.check(lease)
+    return found
+
+
 def held(cache: ItemCache, ids: list[str], scene: str = "feed") -> list[str]:
     missing = cache.look_up(scene, ids).missing_ids
     return [id_ for id_ in ids if id_ not in missing]
@@ -54,14 +65,20 @@ def test_what_was_kept_is_found_beside_what_is_fresh(clock: Clock) -> None:
     lease = cache.look_up("feed", ["1", "2", "3"])
     assert lease.missing_ids == ["2"]
     fresh = items(["2"])
-    parts = cache.parts(lease, fresh.part, 8)
-    np.testing.assert_array_equal(parts[:, 0], [1, 2, 3, 3, 3, 3, 3, 3])
+    np.testing.assert_array_equal(read(cache, lease, fresh.part)[:, 0], [1, 2, 3])
     columns = cache.attributes(lease, fresh.attributes)
     np.testing.assert_array_equal(columns["videolen_s"], [1, 2, 3])
     np.testing.assert_array_equal(columns["price"], [-1, -2, -3])
     assert cache.raw(lease, fresh.raw) == {"author_id": ["a1", "a2", "a3"]}
     categories = cache.categories(lease, fresh.categories)
     assert {name: ids.tolist() for name, ids in categories.items()} == {"author_id": [1, 2, 3]}
+
+
+def test_what_is_kept_is_read_where_it_is_kept(clock: Clock) -> None:
+    cache = made(clock)
+    keep(cache, ["3", "1", "2"])
+    tables = [cache.parts(cache.look_up("feed", ids), None)[0] for ids in (["1", "3"], ["2"])]
+    assert np.shares_memory(*tables)
 
 
 def test_a_scene_does_not_find_the_items_of_another(clock: Clock) -> None:
@@ -146,7 +163,7 @@ def test_what_a_request_found_is_not_given_away_while_it_may_read(clock: Clock) 
     clock.now += 5
     keep(cache, ["5", "6"])
     assert held(cache, ["5", "6"]) == []
-    np.testing.assert_array_equal(cache.parts(lease, None, 4)[:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(read(cache, lease)[:, 0], [1, 2, 3, 4])
 
 
 def test_a_request_that_slept_too_long_fails_instead_of_reading_other_items(clock: Clock) -> None:
@@ -156,7 +173,7 @@ def test_a_request_that_slept_too_long_fails_instead_of_reading_other_items(cloc
     clock.now += 30
     keep(cache, ["5", "6", "7", "8"])
     with pytest.raises(RunFailed, match="an item may have left the cache while its request"):
-        cache.parts(lease, None, 8)
+        read(cache, lease)
 
 
 def test_an_item_kept_anew_is_found_once_with_its_new_values(clock: Clock) -> None:
@@ -166,7 +183,7 @@ def test_an_item_kept_anew_is_found_once_with_its_new_values(clock: Clock) -> No
         clock.now += 61
     keep(cache, ["1"], 3)
     lease = cache.look_up("feed", ["1"])
-    assert cache.parts(lease, None, 8)[0, 0] == 3001
+    assert read(cache, lease)[0, 0] == 3001
     assert list(cache.used_at("feed")) == ["1"]
 
 
@@ -212,7 +229,7 @@ def ask(cache: ItemCache, keys: list[int]) -> list[int]:
     """Rank a request of these contents; those that it found."""
     lease = cache.look_up_contents(np.array(keys) * SPREAD)
     missing = [keys[row] for row in lease.missing]
-    found = cache.parts(lease, parts(missing), len(keys))
+    found = read(cache, lease, parts(missing) if missing else None)
     np.testing.assert_array_equal(found, parts(keys))
     if missing:
         cache.keep_contents(lease, parts(missing))

@@ -119,7 +119,7 @@ def test_groups_that_cost_too_much_are_rounded_one_by_one(graph, heads, judged):
             values = onnx.numpy_helper.to_array(tensor)[::-1].copy()
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     wrong = replace(graph, cut=replace(graph.cut, grouped=spoilt.SerializeToString()))
-    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.pairs))
     limits = Limits(1.0, 0.5)
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, limits) for g in (wrong, none))
     assert not found.variant.refused
@@ -135,7 +135,7 @@ def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, j
     halved.graph.initializer.append(half)
     halved.graph.node.append(onnx.helper.make_node("Mul", ["twice", "half"], ["cvr"]))
     wrong = replace(graph, cut=replace(graph.cut, grouped=halved.SerializeToString()))
-    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.pairs))
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (wrong, none))
     assert not found.variant.refused
     assert found.contents == expected.contents
@@ -144,22 +144,21 @@ def test_heads_of_half_the_size_are_not_accepted_for_their_order(graph, heads, j
 def test_groups_with_nothing_to_round_are_rounded_one_by_one(graph, heads, judged):
     small = export_graph(made(), SCHEMA, judged.inputs).cut.grouped
     bare = replace(graph, cut=replace(graph.cut, grouped=small))
-    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.files["rank.onnx"]))
+    none = replace(graph, cut=replace(graph.cut, grouped=graph.cut.pairs))
     found, expected = (export_int8(g, heads.heads, SCHEMA, judged, WIDE) for g in (bare, none))
     assert not found.variant.refused
     assert found.contents == expected.contents
 
 
 def test_what_groups_cost_is_said_where_nothing_else_can_be_rounded(graph, heads, judged):
-    computed = onnx.load_model_from_string(graph.cut.files["rank.onnx"])
+    computed = onnx.load_model_from_string(graph.cut.pairs)
     for tensor in computed.graph.initializer:
         if len(tensor.dims) >= 2:
             copy = onnx.helper.make_node("Identity", [f"{tensor.name}_kept"], [tensor.name])
             tensor.name = copy.input[0]
             computed.graph.node.insert(0, copy)
-    files = {**graph.cut.files, "rank.onnx": computed.SerializeToString()}
-    bare = replace(graph, cut=replace(graph.cut, files=files))
-    only = replace(graph, cut=replace(bare.cut, grouped=files["rank.onnx"]))
+    bare = replace(graph, cut=replace(graph.cut, pairs=computed.SerializeToString()))
+    only = replace(graph, cut=replace(bare.cut, grouped=bare.cut.pairs))
     costs, nothing = (
         export_int8(g, heads.heads, SCHEMA, judged, Limits(-1.0, 1.01, -1.0)) for g in (bare, only)
     )

@@ -83,19 +83,28 @@ def _one_row(schema: FeatureSchema, side: Side, columns: Columns, counts: Counts
     ids: list[int] = []
     vocabularies = schema.vocabularies
     for feature in schema.id_features(side):
-        column = column_of(columns, feature.name, 1)
-        vocabulary = vocabularies[feature.name]
-        value = None
-        if column is not None:
-            value = column.tolist()[0] if isinstance(column, np.ndarray) else column[0]
-        if isinstance(feature, Categorical):
-            known = type(value) is str and type(vocabulary) is dict and vocabulary.get(value)
-            ids.append(known or _category(feature, vocabulary, 0, value, counts))
+        name = feature.name
+        column, vocabulary = columns.get(name), vocabularies[name]
+        # mostly the one value of a request, a string of the vocabulary: no more calls than needed
+        value = column[0] if type(column) is tuple and len(column) == 1 else _only(columns, name)
+        known = vocabulary.get(value) if type(value) is str and type(vocabulary) is dict else None
+        if known is not None and feature.kind == "categorical":
+            ids.append(known)
+        elif isinstance(feature, Categorical):
+            ids.append(_category(feature, vocabulary, 0, value, counts))
         else:
-            found = _list(feature.name, vocabulary, feature.ids, 0, value, counts)
+            found = _list(name, vocabulary, feature.ids, 0, value, counts)
             ids += found
             ids += [0] * (feature.ids - len(found))
     return np.array([ids], np.int32)
+
+
+def _only(columns: Columns, name: str) -> Any:
+    """The one value of a column, None without one."""
+    column = column_of(columns, name, 1)
+    if column is None:
+        return None
+    return column.tolist()[0] if isinstance(column, np.ndarray) else column[0]
 
 
 def _categories(
