@@ -3,8 +3,8 @@
 Of a cut model, `user.onnx` runs once a request, `item.onnx` once for each item as long as the cache
 keeps its result, `rank.onnx` for every pair. A *part* is what one side adds to the first layers.
 
-`rank.onnx` picks the items' parts out of a table by itself: nothing copies them before. One that was
-exported earlier takes the parts of its rows.
+`rank.onnx` picks the items' parts out of a table by itself: nothing copies them before. One that
+was exported earlier takes the parts of its rows.
 """
 
 from collections.abc import Iterable, Mapping
