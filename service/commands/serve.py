@@ -12,6 +12,7 @@ from rich.table import Table
 from service.commands import console
 from service.commands.logs import configure_logs
 from service.commands.plan_options import URL
+from service.commands.time_slice import LOOP_SLICE_S, ask_for_slices
 from service.experiment.errors import EmbeddedError
 from service.scoring.errors import RuntimeProblem
 from service.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -88,6 +89,7 @@ def serve(
         )
     _show(settings)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ask_for_slices(LOOP_SLICE_S)
     server = uvicorn.Server(
         uvicorn.Config(
             runtime.app,

