@@ -26,6 +26,7 @@ from loadtest.machine import describe_commit, describe_machine, describe_version
 from loadtest.traffic import FORMS
 from service.commands.runtime import Runtime, build_runtime
 from service.commands.serve import SWITCH_INTERVAL_S
+from service.commands.time_slice import LOOP_SLICE_S, ask_for_slices
 from service.scoring.session import Session
 from service.settings import load_settings
 
@@ -153,6 +154,7 @@ def main(
     )
     machine = describe_machine()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ask_for_slices(LOOP_SLICE_S)
     found = uvloop.run(measure(build_runtime(settings), form, candidates, requests))
     result = {
         "what": "CPU of one request, HTTP server included; one inference thread",

@@ -54,6 +54,7 @@ class Estimate:
         self._variance = self._covariance = 0.0
         self._slope = s_per_row  # the last one that was told apart from the fixed part
         self._is_told_apart = False
+        self._s_per_row = s_per_row  # the slope as predictions take it
         self.deviation = 0.0  # mean absolute error of the predictions, in s
 
     def observe(self, rows: int, seconds: float) -> None:
@@ -70,22 +71,19 @@ class Estimate:
         self._covariance = (1 - weight) * (self._covariance + weight * off_rows * off_seconds)
         error = abs(seconds - expected) if self._seen > 1 else seconds / 4
         self.deviation += weight * (error - self.deviation)
-        if self._variance > self._ridge:
-            self._slope, self._is_told_apart = self._fitted(), True
+        ridge = max(_RIDGE * self._rows, _LEAST_RIDGE) ** 2
+        if self._variance > ridge:
+            self._slope, self._is_told_apart = self._fitted(ridge), True
         elif not self._is_told_apart:
             self._slope = self._seconds / max(self._rows, _FIXED_ROWS)
+        self._s_per_row = self._fitted(ridge)
 
     def mean(self, rows: int) -> float:
         """Expected seconds; never negative, and never falling with rows."""
-        return self._seconds + self._fitted() * (rows - self._rows)
+        return self._seconds + self._s_per_row * (rows - self._rows)
 
-    @property
-    def _ridge(self) -> float:
-        return max(_RIDGE * self._rows, _LEAST_RIDGE) ** 2
-
-    def _fitted(self) -> float:
+    def _fitted(self, ridge: float) -> float:
         """Seconds a row."""
-        ridge = self._ridge
         slope = (self._covariance + ridge * self._slope) / (self._variance + ridge)
         # A slope above seconds ÷ rows would mean a negative fixed part.
         return min(max(slope, 0.0), self._seconds / max(self._rows, 1.0))
