@@ -18,7 +18,13 @@ from service.errors import (
 )
 from service.experiment.connection import UNAVAILABLE
 from service.experiment.document import Plan
-from service.experiment.errors import DamagedPlan, PlanInvalid, StaleVersion, UnsignedPlan
+from service.experiment.errors import (
+    DamagedAliases,
+    DamagedPlan,
+    PlanInvalid,
+    StaleVersion,
+    UnsignedPlan,
+)
 from service.experiment.errors import UnknownVersion as NoSuchVersion
 from service.experiment.findings import Finding, pointer
 from service.experiment.plan import parse_plan
@@ -74,6 +80,8 @@ def store_errors() -> Iterator[None]:
         raise UnknownVersion(str(err)) from err
     except UnsignedPlan as err:
         raise PlanUnsigned(str(err)) from err
+    except DamagedAliases as err:
+        raise StoreDown(str(err), headers={"retry-after": "1"}) from err
     except UNAVAILABLE as err:
         raise StoreDown(
             f"no plan can be read or written ({type(err).__name__}); ranking goes on with the"

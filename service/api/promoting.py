@@ -4,7 +4,7 @@ Everything that can refuse a version comes before the move: a bad package change
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from service.errors import (
 )
 from service.experiment.aliases import DEMOTE, PROMOTE
 from service.experiment.connection import UNAVAILABLE
-from service.experiment.errors import PlanInvalid, StaleAlias
+from service.experiment.errors import DamagedAliases, PlanInvalid, StaleAlias
 from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
 from service.experiment.staging import Rehearse
@@ -68,7 +68,7 @@ class Promoter:
             ModelRefused, AliasMoved, StoreDown: see `promote`.
         """
         with _errors():
-            current = (await self.loader.aliases.read([name])).get(name, {}).get(alias)
+            current = (await self._aliases(name)).get(alias)
             if current is None:
                 raise UnknownModel(f"model {name!r} has no alias {alias!r}")
             before = await self.loader.aliases.before(name, alias, current)
@@ -86,7 +86,7 @@ class Promoter:
         with _errors():
             ModelRef.parse(f"{name}@{alias}")
             await asyncio.to_thread(self.loader.repository.resolve, ModelRef.parse(id_))
-            current = (await self.loader.aliases.read([name])).get(name, {}).get(alias)
+            current = (await self._aliases(name)).get(alias)
             if current == version:
                 scenes = [live.scene for live in self._naming(ModelRef(name, alias))]
                 return Promoted(name, alias, version, False, current, scenes)
@@ -106,6 +106,12 @@ class Promoter:
                     )
         await self.loader.refresh()
         return Promoted(name, alias, version, True, current, [live.scene for live in naming])
+
+    async def _aliases(self, name: str) -> Mapping[str, int]:
+        found = await self.loader.aliases.read([name])
+        if name not in found:
+            raise DamagedAliases(name)
+        return found[name]
 
     def _naming(self, ref: ModelRef) -> list[Snapshot]:
         """The live snapshots of plans that name this alias."""
@@ -136,6 +142,8 @@ def _errors() -> Iterator[None]:
         raise ModelRefused(str(err)) from err
     except StaleAlias as err:
         raise AliasMoved(str(err)) from err
+    except DamagedAliases as err:
+        raise StoreDown(f"{err}; no alias has moved", headers={"retry-after": "1"}) from err
     except UNAVAILABLE as err:
         raise StoreDown(
             f"the store does not answer ({type(err).__name__}); no alias has moved",

@@ -71,8 +71,9 @@ def _rank(url: str, document: Answer) -> Answer:
     except ValueError as error:  # a number that JSON does not have
         raise Refused(f"the request cannot be sent: {error}") from error
     found = accepted(answer)
-    if "formula" not in found["explain_request"]:
-        raise Refused(found["explain_request"]["note"])
+    told = found.get("explain_request", {})
+    if "formula" not in told:
+        raise Refused(told.get("note", "nothing was scored, so there is nothing to explain"))
     return found
 
 

@@ -36,7 +36,11 @@ def ask_for_slices(seconds: float) -> bool:
     number = _SCHED_SETATTR.get(platform.machine())
     if sys.platform != "linux" or number is None:
         return False
-    if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
+    try:
+        policy = os.sched_getscheduler(0)
+    except OSError:  # musl, or a sandbox
+        return False
+    if policy & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
         return False  # somebody has chosen for it
     wanted = _Attributes(
         size=ctypes.sizeof(_Attributes),

@@ -3,12 +3,13 @@
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-_DRAFT = ".draft-"
+_DRAFT = f".draft-{socket.gethostname()}-"  # locks on shared storage may hold on one host only
 
 
 @contextmanager

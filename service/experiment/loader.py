@@ -17,6 +17,7 @@ from service.experiment.aliases import Aliases, AliasStore, kept
 from service.experiment.compiling import Compiling
 from service.experiment.connection import UNAVAILABLE, Client
 from service.experiment.document import Plan
+from service.experiment.errors import DamagedAliases
 from service.experiment.following import Following
 from service.experiment.live import Live, OnChange
 from service.experiment.news import News
@@ -101,8 +102,14 @@ class PlanLoader:
 
         Aliases stand for what they do in the live snapshot of its scene, which may wait for where
         they point by now; with `moved_to`, they all point where the store says, and some there.
+
+        Raises:
+            DamagedAliases: nobody can say where those of a model point.
         """
-        now = await self.aliases.read({ref.name for ref in model_refs(plan)})
+        names = {ref.name for ref in model_refs(plan)}
+        now = await self.aliases.read(names)
+        if damaged := names - now.keys():
+            raise DamagedAliases(min(damaged))
         if moved_to is None:
             return ResolvedModels(self._reader, kept(now, self._live.named(plan.scene)))
         for name, entry in moved_to.items():

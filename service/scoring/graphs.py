@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.contract.errors import PackageError
 from service.contract.features import FeatureSchema, Side
-from service.scoring.session import Heads, Session, Stop
+from service.scoring.session import Heads, Session, Stop, filled_up
 
 MODEL_FILE = "model.onnx"
 USER_FILE, ITEM_FILE, RANK_FILE = "user.onnx", "item.onnx", "rank.onnx"
@@ -113,10 +113,16 @@ class CutGraphs:
             rows: (N,) of the table.
             blocks: of the pairs, N rows each; others are left aside.
         """
-        given = {**_of(self._rank, blocks), USER_PART: user}
-        if not self._picks:
-            return self._rank.run({**given, ITEM_PART: items.take(rows, axis=0)}, stop)
-        return self._rank.run({**given, ITEM_ROWS: rows}, stop, tables={ITEM_PARTS: items})
+        given, count = {**_of(self._rank, blocks), USER_PART: user}, len(rows)
+        if self._picks and self._rank.reads_in_place:
+            return self._rank.run({**given, ITEM_ROWS: rows}, stop, tables={ITEM_PARTS: items})
+        # filled up here: the run would copy the parts once more
+        parts = items.take(np.pad(rows, (0, filled_up(count) - count), "edge"), axis=0)
+        if self._picks:
+            tables = {ITEM_PARTS: parts}
+            return self._rank.run({**given, ITEM_ROWS: np.arange(count)}, stop, tables=tables)
+        heads = self._rank.run({**given, ITEM_PART: parts}, stop)
+        return {name: values[:count] for name, values in heads.items()}
 
     def run(self, blocks: Mapping[str, Array], stop: Stop | None = None) -> Heads:
         """Heads of one user and N items, nothing kept: user and context blocks have one row.
@@ -125,7 +131,9 @@ class CutGraphs:
             RunFailed, RunStopped: see Session.run.
         """
         user, items = self.user_part(blocks, stop), self.item_part(blocks, stop)
-        return self.heads(user, items, np.arange(len(items)), blocks, stop)
+        # Backwards: golden rows then show that it picks the rows that it is given.
+        backwards = np.arange(len(items))[::-1]
+        return self.heads(user, items[::-1].copy(), backwards.copy(), blocks, stop)
 
 
 Graphs = WholeGraph | CutGraphs

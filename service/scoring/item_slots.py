@@ -88,8 +88,8 @@ class ItemSlots:
 
     def look_up(self, scene: str, ids: Ids) -> Lease:
         """Find items; what is found can be taken for as long as a request may last."""
-        now = self._clock()
         with self._lock:
+            now = self._clock()  # not before: who stood still then would make a slot look unused
             slots = self._index.find(scene, ids)
             # not take, which copies a whole column first
             (missing,) = (self._expires_at[slots] <= now).nonzero()

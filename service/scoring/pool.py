@@ -105,9 +105,7 @@ class ModelPool:
         replaced = before - self._needed
         self._drop(now, at_once=self._replaced_earlier(replaced))
         self._replaced = (self._replaced & self._models.keys()) | replaced
-        if self._sweep is None and self._wanted_at.keys() - self._needed:
-            loop = asyncio.get_running_loop()
-            self._sweep = loop.call_later(self._grace_s, self._sweep_again)
+        self._sweep_later()
 
     @contextmanager
     def holding(self, ids: Collection[str]) -> Iterator[None]:
@@ -119,6 +117,12 @@ class ModelPool:
             self._held.subtract(ids)
             self._replaced -= frozenset(ids)
             self._wanted_at.update(dict.fromkeys(ids, self._clock()))
+            self._sweep_later()  # what was loaded for nothing in the end is dropped, too
+
+    def _sweep_later(self) -> None:
+        if self._sweep is None and self._wanted_at.keys() - self._needed:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(self._grace_s, self._sweep_again)
 
     def refuse(self, id_: str, why: str) -> None:
         """Note why a model is not to serve."""

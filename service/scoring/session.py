@@ -77,6 +77,8 @@ class Session:
         except Exception as err:  # onnxruntime's classes share no base of their own
             raise PackageError(f"{label}: ONNX Runtime refuses it: {_sentence(err)}") from err
         self.label = label
+        # A device is given copies: of a whole table, for each run.
+        self.reads_in_place = self._session.get_providers()[0] == "CPUExecutionProvider"
         self.inputs = {i.name: i for i in self._session.get_inputs()}
         self.outputs = {o.name: o for o in self._session.get_outputs()}
         self.heads = tuple(self.outputs)

@@ -10,8 +10,9 @@ import pytest
 
 from service.api.promoting import Promoter
 from service.contract.repository import Repository
-from service.errors import ModelRefused
-from service.experiment.connection import connect
+from service.errors import ModelRefused, StoreDown
+from service.experiment.connection import Client, connect
+from service.experiment.errors import DamagedAliases
 from service.experiment.loader import PlanLoader
 from service.experiment.snapshot import Snapshot
 from service.scoring.pool import ModelPool
@@ -26,6 +27,7 @@ class Replica:
 
     loader: PlanLoader
     pool: ModelPool
+    redis: Client
     clock: Clock
     models: Path
     meanwhile: Callable[[Snapshot], Awaitable[None]] | None = None
@@ -66,7 +68,7 @@ async def replica(valkey_of_its_own: str, tmp_path: Path) -> AsyncIterator[Repli
         replica="a",
         on_change=lambda _: pool.retain(loader.models_in_use()),
     )
-    yield Replica(loader, pool, clock, models)
+    yield Replica(loader, pool, redis, clock, models)
     await loader.close()
     pool.close()
     await redis.aclose()
@@ -117,3 +119,26 @@ async def test_a_model_that_another_alias_points_at_by_now_refuses_by_its_own_na
         await replica.promoter.promote("tiny", "champion", 2)
     assert replica.rehearsed == []
     assert replica.loader.models_in_use() == {"other/1", "tiny/1"}
+
+
+async def test_aliases_that_nobody_can_read_move_nowhere_and_check_no_plan(
+    replica: Replica,
+) -> None:
+    await replica.publish("feed", None)
+    await replica.loader.start()
+    live = replica.loader.snapshot("feed")
+    assert live is not None
+    await replica.redis.delete("finerank:aliases:tiny")
+    await replica.redis.set("finerank:aliases:tiny", "no hash")
+    damaged = "the aliases of model 'tiny' are damaged: their key holds no hash"
+    for move in (
+        replica.promoter.promote("tiny", "champion", 2),
+        replica.promoter.demote("tiny", "champion"),
+    ):
+        with pytest.raises(StoreDown) as refused:
+            await move
+        assert str(refused.value) == f"{damaged}; no alias has moved"
+    assert replica.rehearsed == []
+    with pytest.raises(DamagedAliases) as unknown:
+        await replica.loader.models(live.plan)
+    assert str(unknown.value) == damaged

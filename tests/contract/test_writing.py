@@ -1,5 +1,6 @@
 """What a killed publisher leaves behind is removed; what one still writes is not."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,9 +76,16 @@ def test_what_a_killed_publisher_wrote_is_removed_by_the_next_of_its_model(
 
 def test_what_another_process_still_writes_is_left_to_it(repository: Repository) -> None:
     with publisher(repository) as (other, draft):
-        (repository.root / "tiny" / ".draft-left").mkdir()
+        (repository.root / "tiny" / f".draft-{socket.gethostname()}-left").mkdir()
         assert publish(repository) == {draft}
         other.communicate("go on\n", timeout=20)
         assert other.returncode == 0
     assert drafts(repository) == set()
     assert (repository.root / "tiny/2/model.onnx").read_bytes() == b"half"
+
+
+def test_what_another_host_may_still_write_is_left_to_it(repository: Repository) -> None:
+    elsewhere = repository.root / "tiny" / ".draft-elsewhere-1"
+    elsewhere.mkdir(parents=True)  # locks of one host need not hold on another
+    publish(repository)
+    assert elsewhere.is_dir()

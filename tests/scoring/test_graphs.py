@@ -6,7 +6,7 @@ import pytest
 from service.contract.errors import PackageError
 from service.contract.features import Categorical, FeatureSchema, Numeric
 from service.scoring.graphs import CutGraphs
-from service.scoring.session import Session
+from service.scoring.session import Session, filled_up
 
 onnx = pytest.importorskip("onnx")
 
@@ -25,10 +25,13 @@ def session(label: str, text: str) -> Session:
     return Session(model.SerializeToString(), label=label)
 
 
-def graphs(given: str, taken: str, items: str = "") -> CutGraphs:
+def graphs(
+    given: str, taken: str, items: str = "", how: str = "Gather(item_parts, item_rows)"
+) -> CutGraphs:
     """All sides add their one number to each of four columns; `given`, `taken`: of item parts.
 
     `items`: how rank.onnx is given the items; as the parts of its rows unless it says otherwise.
+    `how` it then takes those.
     """
     to = onnx.TensorProto.DataType.Value(given.upper())
     user = f"""user (float[rows,1] user_values) => (float[rows,{PART}] user_part)
@@ -36,7 +39,7 @@ def graphs(given: str, taken: str, items: str = "") -> CutGraphs:
     item = f"""item (int32[rows,1] item_ids, float[rows,1] item_values)
         => ({given}[rows,{PART}] item_part) <int64[2] shape = {{1, {PART}}}>
         {{ wide = Expand(item_values, shape) item_part = Cast <to = {to}> (wide) }}"""
-    picks = "item_part = Gather(item_parts, item_rows)" if items else ""
+    picks = f"item_part = {how}" if items else ""
     rank = f"""rank (float[1,{PART}] user_part, {items or f"{taken}[rows,{PART}] item_part"})
         => (float[rows] ctr) <int64[1] axes = {{1}}>
         {{ {picks} item = Cast <to = 1> (item_part) x = Add(item, user_part)
@@ -128,3 +131,37 @@ def test_a_rank_graph_that_cannot_pick_the_parts_is_refused(items: str, said: st
     with pytest.raises(PackageError) as caught:
         graphs("float", "float", items)
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("count", [3, 8, 13])
+def test_a_rank_graph_that_does_not_pick_its_rows_does_not_reproduce_golden_ones(
+    count: int,
+) -> None:
+    prices = np.arange(count)
+    right, wrong = (graphs("float", "float", PICKS, *how) for how in ([], ["Identity(item_parts)"]))
+    heads = right.run(blocks(*prices))["ctr"]
+    np.testing.assert_array_equal(heads, PART * (prices + 0.5))
+    np.testing.assert_array_equal(wrong.run(blocks(*prices))["ctr"], heads[::-1])
+
+
+@pytest.mark.parametrize("items", ["", PICKS], ids=["given", "picked"])
+@pytest.mark.parametrize("rows", [[4], [3, 0, 3], [1, 2, 3, 4, 5, 6, 7, 0, 2]], ids=len)
+def test_a_device_is_given_the_parts_of_the_rows_and_no_table(
+    items: str, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = graphs("float", "float", items)
+    user, table = cut.user_part(blocks()), cut.item_part(blocks(*range(9)))
+    expected = cut.heads(user, table, np.array(rows), {})
+    monkeypatch.setattr(cut._rank, "reads_in_place", False)
+    seen = []
+    run = cut._rank.run
+
+    def watched(inputs, stop, **tables):
+        given = tables.get("tables", {}).get("item_parts", inputs.get("item_part"))
+        seen.append(len(given))
+        return run(inputs, stop, **tables)
+
+    monkeypatch.setattr(cut._rank, "run", watched)
+    found = cut.heads(user, table, np.array(rows), {})
+    np.testing.assert_array_equal(found["ctr"], expected["ctr"])
+    assert seen == [filled_up(len(rows))]

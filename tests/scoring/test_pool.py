@@ -49,6 +49,22 @@ def pool(models: Path, clock: Clock) -> Iterator[ModelPool]:
     pool.close()
 
 
+async def test_what_was_loaded_for_a_plan_that_never_went_live_is_dropped(models: Path) -> None:
+    pool = ModelPool(Repository(models), grace_s=0.05)
+    await pool.ensure(["tiny/1"])
+    pool.retain(["tiny/1"])
+    for version in (2, 3):
+        with pool.holding([f"tiny/{version}"]):
+            await pool.ensure([f"tiny/{version}"])
+    assert pool.ids == ("tiny/1", "tiny/2", "tiny/3")
+    for _ in range(2000):
+        if pool.ids == ("tiny/1",):
+            break
+        await asyncio.sleep(0.01)
+    assert pool.ids == ("tiny/1",)
+    pool.close()
+
+
 async def test_model_is_there_once_ensured(pool: ModelPool) -> None:
     assert pool.get("tiny/1") is None
     await pool.ensure(["tiny/1", "tiny/2"])
