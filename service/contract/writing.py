@@ -3,13 +3,12 @@
 import fcntl
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-_DRAFT = f".draft-{socket.gethostname()}-"  # locks on shared storage may hold on one host only
+_DRAFT = f".draft-{os.uname().nodename}-"  # locks on shared storage may hold on one host only
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a killed publisher leaves behind is removed; what one still writes is not."""
 
-import socket
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_what_a_killed_publisher_wrote_is_removed_by_the_next_of_its_model(
 
 def test_what_another_process_still_writes_is_left_to_it(repository: Repository) -> None:
     with publisher(repository) as (other, draft):
-        (repository.root / "tiny" / f".draft-{socket.gethostname()}-left").mkdir()
+        (repository.root / "tiny" / f".draft-{os.uname().nodename}-left").mkdir()
         assert publish(repository) == {draft}
         other.communicate("go on\n", timeout=20)
         assert other.returncode == 0
